@@ -1,0 +1,246 @@
+//! Shows progress: a live bar on a terminal, a line per epoch elsewhere.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use crate::callback::{Callback, OnFailure};
+use crate::error::Result;
+use crate::event::{BatchEnd, EpochEnd};
+use crate::logs::Logs;
+use crate::outcome::Outcome;
+use crate::run::Run;
+
+/// Shows `Epoch 3/50` and a live bar with ms/step, loss and metrics on a terminal; one plain line
+/// per epoch elsewhere. Appended by `fit` unless `verbose` is 0 or it is already in the list.
+///
+/// - Reads: all logs. Writes nothing. Running metrics are read from the device only when the bar
+///   is redrawn, at most 20 times a second; without a terminal never.
+/// - `verbose`: 1 the bar where there is a terminal, 2 always a line per epoch.
+/// - State: none.
+///
+/// # Example
+/// ```
+/// use refrain_core::console::Console;
+/// use refrain_core::testing::Script;
+/// use refrain_core::{Fit, Trainer};
+///
+/// let script = Script::losses(&[0.5]);
+/// let (console, printed) = Console::memory();
+/// let mut trainer = Trainer::new(script.learner(), 0.1).console(console);
+/// trainer.fit(&script.data(), Fit::epochs(1))?;
+/// assert!(printed.contents().starts_with("Epoch 1/1 - 1/1 - 0s"));
+/// assert!(printed.contents().ends_with("loss: 0.5000 - learning_rate: 0.1000\n"));
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ProgbarLogger {
+    verbose: u8,
+    epoch_began: Instant,
+    /// Time of the training steps of this epoch.
+    trained: Duration,
+    steps: usize,
+    #[cfg(feature = "progress")]
+    redraw: Instant,
+}
+
+impl ProgbarLogger {
+    /// `verbose`: 1 or 2, as in `fit`.
+    pub fn new(verbose: u8) -> Self {
+        Self {
+            verbose,
+            epoch_began: Instant::now(),
+            trained: Duration::ZERO,
+            steps: 0,
+            #[cfg(feature = "progress")]
+            redraw: Instant::now(),
+        }
+    }
+
+    fn step_time(&self) -> String {
+        let step = self.trained.as_secs_f64() / self.steps.max(1) as f64;
+        if step >= 1.0 {
+            format!("{step:.0}s/step")
+        } else if step >= 1e-3 {
+            format!("{:.0}ms/step", step * 1e3)
+        } else {
+            format!("{:.0}us/step", step * 1e6)
+        }
+    }
+
+    #[cfg(feature = "progress")]
+    fn is_live(&self, run: &mut Run<'_>) -> bool {
+        self.verbose == 1 && run.console().is_terminal()
+    }
+
+    #[cfg(feature = "progress")]
+    fn open_bar(run: &mut Run<'_>) {
+        use indicatif::{ProgressBar, ProgressStyle};
+        let (epoch, epochs) = (run.progress.epoch + 1, run.progress.epochs);
+        run.print(&format!("Epoch {epoch}/{epochs}"));
+        let steps = run.progress.steps_per_epoch as u64;
+        let console = run.console();
+        let target = console.draw_target();
+        let (length, template) = match steps {
+            0 => (None, "{pos}/Unknown {msg}"),
+            _ => (Some(steps), "{pos:>}/{len} {bar:20.green/white} {msg}"),
+        };
+        let bar = ProgressBar::with_draw_target(length, target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━━━"));
+        }
+        console.bar = Some(bar);
+    }
+
+    /// Moves the bar; looks at the metrics only when it is due to be redrawn.
+    #[cfg(feature = "progress")]
+    fn move_bar(&mut self, run: &mut Run<'_>) -> Result {
+        const REDRAW: Duration = Duration::from_millis(50);
+        if run.console().bar.is_none() || self.redraw.elapsed() < REDRAW {
+            return Ok(());
+        }
+        self.redraw = Instant::now();
+        let left = match run.progress.steps_per_epoch.checked_sub(self.steps) {
+            Some(steps) => seconds(self.trained / self.steps.max(1) as u32 * steps as u32),
+            None => seconds(self.epoch_began.elapsed()),
+        };
+        let logs = numbers(run.batch_logs()?);
+        let message = format!("{left} {}{logs}", self.step_time());
+        let steps = self.steps as u64;
+        if let Some(bar) = &run.console().bar {
+            bar.set_message(message);
+            bar.set_position(steps);
+        }
+        Ok(())
+    }
+
+    /// Leaves the finished bar where it is.
+    #[cfg(feature = "progress")]
+    fn close_bar(&self, run: &mut Run<'_>, logs: &str) -> bool {
+        let console = run.console();
+        let Some(bar) = console.bar.take() else {
+            return false;
+        };
+        bar.set_position(self.steps as u64);
+        bar.finish_with_message(format!(
+            "{} {}{logs}",
+            seconds(self.epoch_began.elapsed()),
+            self.step_time()
+        ));
+        true
+    }
+}
+
+impl Callback for ProgbarLogger {
+    fn on_epoch_begin(&mut self, run: &mut Run<'_>) -> Result {
+        let now = Instant::now();
+        self.epoch_began = now;
+        self.trained = Duration::ZERO;
+        self.steps = 0;
+        #[cfg(feature = "progress")]
+        {
+            self.redraw = now;
+            if self.is_live(run) {
+                Self::open_bar(run);
+            }
+        }
+        #[cfg(not(feature = "progress"))]
+        let _ = run;
+        Ok(())
+    }
+
+    fn on_train_batch_end(&mut self, run: &mut Run<'_>, _: &BatchEnd) -> Result {
+        self.steps += 1;
+        self.trained = self.epoch_began.elapsed();
+        #[cfg(feature = "progress")]
+        self.move_bar(run)?;
+        #[cfg(not(feature = "progress"))]
+        let _ = run;
+        Ok(())
+    }
+
+    fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {
+        let logs = numbers(epoch.logs);
+        #[cfg(feature = "progress")]
+        if self.close_bar(run, &logs) {
+            return Ok(());
+        }
+        let line = format!(
+            "Epoch {}/{} - {}/{} - {} - {}{logs}",
+            run.progress.epoch + 1,
+            run.progress.epochs,
+            self.steps,
+            run.progress.steps_per_epoch.max(self.steps),
+            seconds(self.epoch_began.elapsed()),
+            self.step_time(),
+        );
+        run.print(&line);
+        Ok(())
+    }
+
+    fn on_train_end(&mut self, run: &mut Run<'_>, _: &Outcome<'_>) -> Result {
+        // Of an epoch that did not end.
+        #[cfg(feature = "progress")]
+        if let Some(bar) = run.console().bar.take() {
+            bar.abandon();
+        }
+        #[cfg(not(feature = "progress"))]
+        let _ = run;
+        Ok(())
+    }
+
+    fn failure_policy(&self) -> OnFailure {
+        // A terminal that cannot be drawn on is no reason to lose a run.
+        OnFailure::Disable
+    }
+}
+
+/// ` - loss: 0.2500 - accuracy: 0.9000`: four decimals, or an exponent where they say nothing.
+fn numbers(logs: &Logs) -> String {
+    let mut text = String::new();
+    for (name, value) in logs.iter() {
+        let _ = if value == 0.0 || (1e-3..1e6).contains(&value.abs()) || !value.is_finite() {
+            write!(text, " - {name}: {value:.4}")
+        } else {
+            write!(text, " - {name}: {value:.4e}")
+        };
+    }
+    text
+}
+
+/// `7s`, `1:07`, `2:01:07`.
+fn seconds(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_say_something() {
+        for (value, text) in [
+            (0.25, "0.2500"),
+            (-3.5, "-3.5000"),
+            (0.0, "0.0000"),
+            (1e-5, "1.0000e-5"),
+            (-1e-5, "-1.0000e-5"),
+            (123_456_789.0, "1.2346e8"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+        ] {
+            assert_eq!(numbers(&Logs::from([("x", value)])), format!(" - x: {text}"));
+        }
+    }
+
+    #[test]
+    fn times_read_like_a_clock() {
+        for (s, text) in [(0, "0s"), (59, "59s"), (67, "1:07"), (7267, "2:01:07")] {
+            assert_eq!(seconds(Duration::from_secs(s)), text);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The engine seam: what the loop, and what callbacks, need from a model.
+
+use std::any::Any;
+
+use crate::error::Result;
+use crate::logs::Logs;
+use crate::schedule::Rate;
+use crate::weights::Weights;
+
+/// What a callback may ask of the model. No tensors: callbacks depend on no engine.
+pub trait ModelAccess: Any {
+    /// A snapshot of all weights, exact to the bit.
+    ///
+    /// Cost: a copy of every weight to the host.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    fn weights(&self) -> Result<Weights>;
+
+    /// Sets all weights to those of a snapshot.
+    ///
+    /// # Errors
+    /// When a name or shape does not fit, naming the tensor; the model stays as it was.
+    fn set_weights(&mut self, weights: &Weights) -> Result;
+
+    /// L2 norm over all gradients of the batch; valid in `on_backward_end`.
+    ///
+    /// Cost: one reduction over all parameters and one read from the device.
+    ///
+    /// # Errors
+    /// When there are no gradients now.
+    fn gradient_norm(&mut self) -> Result<f64>;
+
+    /// Adds loss and metrics since [`Learner::reset_metrics`] to `logs`: means weighted by samples.
+    ///
+    /// Cost: one read from the device. Callbacks use [`Run::batch_logs`](crate::Run::batch_logs),
+    /// which reads once however many look.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    fn read_metrics(&mut self, logs: &mut Logs) -> Result;
+}
+
+/// How one batch is to be trained.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrainStep<'a> {
+    /// A weight for each sample of the batch, from `sample_weight` or `class_weight`.
+    pub sample_weight: Option<&'a [f32]>,
+    /// Seed of everything random in this step (dropout); a function of (seed, step).
+    pub seed: u64,
+}
+
+/// A model with its loss, metrics and optimizer: whatever can take a training step.
+///
+/// The loop calls [`forward_backward`](Self::forward_backward), then
+/// [`apply_gradients`](Self::apply_gradients) or [`clear_gradients`](Self::clear_gradients).
+/// Losses and metrics accumulate inside, on the device, until somebody reads them.
+pub trait Learner: ModelAccess {
+    /// What one step is trained on.
+    type Batch;
+    /// What the model predicts for a batch.
+    type Output: Any;
+
+    /// Whether this can be trained at all: ranges of the optimizer's options, names that clash.
+    /// Called once before the first batch.
+    ///
+    /// # Errors
+    /// A configuration error that says what is allowed.
+    fn check(&self) -> Result {
+        Ok(())
+    }
+
+    /// Names of what [`ModelAccess::read_metrics`] adds: `loss` first, then the metrics.
+    fn metric_names(&self) -> Vec<String>;
+
+    /// Forward and backward pass of one batch; returns its number of samples.
+    ///
+    /// Adds to the running loss and metrics, as they are before the update. Gradients stay inside.
+    ///
+    /// # Errors
+    /// When the batch does not fit the model.
+    fn forward_backward(&mut self, batch: Self::Batch, step: TrainStep<'_>) -> Result<usize>;
+
+    /// Updates the weights with the gradients of the last backward pass.
+    ///
+    /// # Errors
+    /// When there are no gradients.
+    fn apply_gradients(&mut self, learning_rate: f64) -> Result;
+
+    /// Throws the gradients away.
+    fn clear_gradients(&mut self);
+
+    /// Forward pass without training; returns the number of samples. Adds to the running loss
+    /// and metrics.
+    ///
+    /// # Errors
+    /// When the batch does not fit the model.
+    fn evaluate(&mut self, batch: Self::Batch, sample_weight: Option<&[f32]>) -> Result<usize>;
+
+    /// Forward pass without training, returning outputs and the number of samples.
+    ///
+    /// # Errors
+    /// When the batch does not fit the model.
+    fn predict(&mut self, batch: Self::Batch) -> Result<(Self::Output, usize)>;
+
+    /// Joins the outputs of several batches along the sample axis.
+    ///
+    /// # Errors
+    /// When there are none, or they do not fit.
+    fn concat(&mut self, outputs: Vec<Self::Output>) -> Result<Self::Output>;
+
+    /// Forgets the running loss and metrics.
+    fn reset_metrics(&mut self);
+}
+
+/// Turns a model, an optimizer and a loss into a learner; what
+/// [`Trainer::compile`](crate::Trainer::compile) calls. Engines implement it for their optimizers.
+///
+/// The optimizer is `Self` because models belong to users: the orphan rule lets an engine
+/// implement a foreign trait for its own types only, not for every model.
+pub trait IntoLearner<M, S> {
+    /// The engine's learner.
+    type Learner: Learner;
+
+    /// The learner, and the learning rate that the optimizer was given.
+    fn into_learner(self, model: M, loss: S) -> (Self::Learner, Rate);
+}
+
+/// A learner that can track the metric `M` beside its loss.
+pub trait TrackMetric<M>: Learner {
+    /// Adds a metric; its name goes to the end of [`Learner::metric_names`].
+    fn track_metric(&mut self, metric: M);
+}

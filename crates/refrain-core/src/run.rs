@@ -1,0 +1,99 @@
+//! What a callback sees, and may change, while it handles one event.
+
+use crate::console::Console;
+use crate::error::Result;
+use crate::history::History;
+use crate::learner::ModelAccess;
+use crate::learning_rate::LearningRate;
+use crate::logs::Logs;
+use crate::outcome::StopReason;
+use crate::progress::Progress;
+
+/// A view of the run, built for each event: disjoint borrows, nothing shared, nothing locked.
+///
+/// Values change at once; control is *requested* and obeyed by the loop after every callback has
+/// seen the event.
+///
+/// # Example
+/// ```
+/// use refrain_core::{LambdaCallback, Run};
+/// let halve = LambdaCallback::new("halve").on_epoch_begin(|run: &mut Run<'_>| {
+///     let factor = 0.5_f64.powi(run.progress.epoch as i32);
+///     run.learning_rate.set_factor("halve", factor)
+/// });
+/// ```
+pub struct Run<'a> {
+    /// Where the run is.
+    pub progress: Progress,
+    /// The learning rate, base × factors.
+    pub learning_rate: &'a mut LearningRate,
+    /// The model: weights, gradient norm.
+    pub model: &'a mut dyn ModelAccess,
+    /// All epochs that ended so far.
+    pub history: &'a History,
+    pub(crate) console: &'a mut Console,
+    pub(crate) requests: &'a mut Requests,
+    pub(crate) batch_logs: &'a mut Option<Logs>,
+    pub(crate) callback: &'a str,
+}
+
+impl<'a> Run<'a> {
+    /// Name of the callback that handles the event: the name under which it owns a factor of the
+    /// learning rate.
+    pub fn callback_name(&self) -> &'a str {
+        self.callback
+    }
+
+    /// Asks the loop to stop after this event; see [the table of events](crate::event) for what
+    /// still runs. The first to ask is named in the outcome.
+    pub fn stop(&mut self, reason: impl Into<String>) {
+        if self.requests.stop.is_none() {
+            let by = self.callback.to_owned();
+            self.requests.stop = Some(StopReason { by, reason: reason.into() });
+        }
+    }
+
+    /// Whether somebody has asked for a stop.
+    pub fn is_stop_requested(&self) -> bool {
+        self.requests.stop.is_some()
+    }
+
+    /// Loss and metrics so far in this epoch (or evaluation): running means weighted by samples.
+    ///
+    /// Cost: one read from the device, shared by all callbacks that look at this event; nothing
+    /// where nobody looks.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    pub fn batch_logs(&mut self) -> Result<&Logs> {
+        if self.batch_logs.is_none() {
+            let mut logs = Logs::new();
+            self.model.read_metrics(&mut logs)?;
+            *self.batch_logs = Some(logs);
+        }
+        Ok(self.batch_logs.get_or_insert_with(Logs::new))
+    }
+
+    /// Prints a line, above the progress bar where there is one. Control characters are escaped.
+    pub fn print(&mut self, line: &str) {
+        self.console.print(line);
+    }
+
+    /// Where this run prints; for callbacks that draw.
+    pub fn console(&mut self) -> &mut Console {
+        self.console
+    }
+}
+
+/// What callbacks have asked of the loop and the loop has not yet obeyed.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    pub(crate) stop: Option<StopReason>,
+}
+
+impl Requests {
+    /// Who asked for a stop first, and why.
+    pub fn stop(&self) -> Option<&StopReason> {
+        self.stop.as_ref()
+    }
+}

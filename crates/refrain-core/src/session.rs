@@ -1,0 +1,510 @@
+//! The loop: epochs, batches, validation, and the events between them. It exists once; `fit`,
+//! `evaluate`, `predict` and loops written by hand all run through it.
+
+use crate::callbacks::ProgbarLogger;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::event::{BackwardEnd, BatchEnd, EpochEnd, Event, PredictBatchEnd, TestEnd};
+use crate::fit::{Batches, Fit, Plan};
+use crate::history::History;
+use crate::learner::{Learner, TrainStep};
+use crate::logs::Logs;
+use crate::outcome::{Ending, Outcome};
+use crate::progress::Progress;
+use crate::random;
+use crate::slot::{Slot, guard};
+use crate::trainer::Trainer;
+
+/// How long a run written by hand is to be.
+///
+/// # Example
+/// ```
+/// use refrain_core::Epochs;
+/// let epochs = Epochs::new(3).steps_per_epoch(12).validation().verbose(0);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Epochs {
+    epochs: usize,
+    initial_epoch: usize,
+    steps_per_epoch: usize,
+    has_validation: bool,
+    verbose: u8,
+}
+
+impl Epochs {
+    /// Until epoch `epochs`, exclusive.
+    pub fn new(epochs: usize) -> Self {
+        Self { epochs, initial_epoch: 0, steps_per_epoch: 0, has_validation: false, verbose: 1 }
+    }
+
+    pub(crate) fn of_fit<B>(fit: &Fit<'_, B>) -> Self {
+        Self::new(fit.epochs).initial_epoch(fit.initial_epoch).verbose(fit.verbose)
+    }
+
+    /// The epoch to begin with, from 0.
+    pub fn initial_epoch(mut self, epoch: usize) -> Self {
+        self.initial_epoch = epoch;
+        self
+    }
+
+    /// Batches in an epoch, for the progress bar and for schedules; leave it out if unknown.
+    pub fn steps_per_epoch(mut self, steps: usize) -> Self {
+        self.steps_per_epoch = steps;
+        self
+    }
+
+    /// Says that [`Session::validate`] will be called, so that callbacks may watch `val_*`.
+    pub fn validation(mut self) -> Self {
+        self.has_validation = true;
+        self
+    }
+
+    /// As [`Fit::verbose`].
+    pub fn verbose(mut self, verbose: u8) -> Self {
+        self.verbose = verbose;
+        self
+    }
+}
+
+/// A run that is under way. `fit` is written with it; so can your own loop be, with the same
+/// callbacks told the same events.
+///
+/// However the loop is left, `on_train_end` runs once: after [`finish`](Self::finish) with how the
+/// run went, after an early `return`, `?` or panic with `Failed` or `Interrupted`.
+///
+/// # Example
+/// ```
+/// use refrain_core::testing::Script;
+/// use refrain_core::{Dataset as _, Epochs, Trainer};
+///
+/// let script = Script::losses(&[2.0, 1.0]);
+/// let data = script.data();
+/// let mut trainer = Trainer::new(script.learner(), 0.1);
+///
+/// let mut session = trainer.session(Epochs::new(2).verbose(0))?;
+/// while session.begin_epoch()? {
+///     for index in 0..data.len() {
+///         session.train_batch(data.batch(&[index])?, None)?;
+///         if session.should_stop() {
+///             break;
+///         }
+///     }
+///     session.end_epoch()?;
+/// }
+/// let history = session.finish()?;
+/// assert_eq!(history.column("loss"), [Some(2.0), Some(1.0)]);
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+pub struct Session<'t, L: Learner> {
+    trainer: &'t mut Trainer<L>,
+    epochs: usize,
+    next_epoch: usize,
+    /// The first error; callbacks are told it in `on_train_end`.
+    failure: Option<Error>,
+    is_interrupted: bool,
+    is_finished: bool,
+    in_epoch: bool,
+    has_progbar: bool,
+    /// Training means of the current epoch, read when its batches were done.
+    epoch_logs: Option<Logs>,
+    /// The rate of the last update.
+    rate_used: f64,
+}
+
+impl<'t, L: Learner> Session<'t, L> {
+    pub(crate) fn begin(trainer: &'t mut Trainer<L>, epochs: Epochs) -> Result<Self> {
+        trainer.check(epochs.has_validation)?;
+        let mut progress =
+            Progress::start(epochs.initial_epoch, epochs.epochs, epochs.steps_per_epoch);
+        // Schedules and dropout go on from where the epochs before would have left them.
+        progress.step = (epochs.initial_epoch as u64).saturating_mul(epochs.steps_per_epoch as u64);
+        trainer.reset(progress)?;
+        let has_progbar = epochs.verbose > 0 && trainer.get::<ProgbarLogger>().is_none();
+        if has_progbar {
+            // Last in the list, so that it shows what callbacks added to the logs.
+            trainer.slots.push(Slot::new(Box::new(ProgbarLogger::new(epochs.verbose))));
+        }
+        let mut session = Self {
+            rate_used: trainer.learning_rate.get(),
+            trainer,
+            epochs: epochs.epochs,
+            next_epoch: epochs.initial_epoch,
+            failure: None,
+            is_interrupted: false,
+            is_finished: false,
+            in_epoch: false,
+            has_progbar,
+            epoch_logs: None,
+        };
+        let begun = session.trainer.emit(&mut Event::TrainBegin);
+        if session.keep(begun).is_err() {
+            session.end()?;
+        }
+        Ok(session)
+    }
+
+    /// All epochs of a plan: the loop of `fit`.
+    pub(crate) fn run(&mut self, plan: &Plan<'_, L::Batch>) -> Result {
+        if let Some(warning) = plan.warning() {
+            self.trainer.console.print(&warning);
+        }
+        let mut order = Vec::new();
+        let mut weights = Vec::new();
+        while self.begin_epoch()? {
+            plan.order(self.trainer.seed, self.trainer.progress.epoch, &mut order);
+            for indices in order.chunks_mut(plan.train.batch_size) {
+                let batch = guard("the data set", || plan.train.get(indices, &mut weights));
+                let batch = self.keep(batch)?;
+                let weights = (!weights.is_empty()).then_some(weights.as_slice());
+                self.train_batch(batch, weights)?;
+                if self.should_stop() {
+                    break;
+                }
+            }
+            if let Some(validation) = &plan.validation
+                && plan.is_validation_due(self.trainer.progress.epoch)
+                && !self.trainer.stop.is_stopped()
+            {
+                self.validate_batches(validation)?;
+            }
+            self.end_epoch()?;
+        }
+        Ok(())
+    }
+
+    /// Begins the next epoch; false when there is none: all were run, or a stop was asked for.
+    ///
+    /// # Errors
+    /// When a callback fails, or the run has failed before.
+    pub fn begin_epoch(&mut self) -> Result<bool> {
+        self.go_on()?;
+        if self.trainer.stop.is_stopped() {
+            self.is_interrupted = true;
+        }
+        let is_over = self.is_interrupted
+            || self.trainer.requests.stop.is_some()
+            || self.next_epoch >= self.epochs;
+        if is_over {
+            return Ok(false);
+        }
+        self.trainer.progress.epoch = self.next_epoch;
+        self.trainer.progress.batch = 0;
+        self.next_epoch += 1;
+        self.in_epoch = true;
+        self.epoch_logs = None;
+        self.trainer.learner.reset_metrics();
+        self.trainer.batch_logs = None;
+        let begun = self.apply_schedule().and_then(|()| self.trainer.emit(&mut Event::EpochBegin));
+        self.keep(begun)?;
+        self.rate_used = self.trainer.learning_rate.get();
+        Ok(true)
+    }
+
+    /// Trains one batch: forward, backward, update, with their events.
+    ///
+    /// `sample_weight`: one weight a sample.
+    ///
+    /// # Errors
+    /// When a callback or the engine fails, or the run has failed before.
+    pub fn train_batch(&mut self, batch: L::Batch, sample_weight: Option<&[f32]>) -> Result {
+        self.train_batch_with(|learner, seed| {
+            learner.forward_backward(batch, TrainStep { sample_weight, seed })
+        })
+    }
+
+    /// Trains one batch with a forward and backward pass of your own; the events around it, the
+    /// update and the step count are the same as in [`train_batch`](Self::train_batch).
+    ///
+    /// `forward_backward` gets the learner and the step's seed, leaves gradients in the learner,
+    /// and returns the number of samples.
+    ///
+    /// # Errors
+    /// As [`train_batch`](Self::train_batch).
+    pub fn train_batch_with(
+        &mut self,
+        forward_backward: impl FnOnce(&mut L, u64) -> Result<usize>,
+    ) -> Result {
+        self.go_on()?;
+        if !self.in_epoch {
+            let error = Error::msg("train_batch outside an epoch; call begin_epoch first");
+            return self.keep(Err(error));
+        }
+        let trained = self.step(forward_backward);
+        self.keep(trained)
+    }
+
+    fn step(&mut self, forward_backward: impl FnOnce(&mut L, u64) -> Result<usize>) -> Result {
+        self.apply_schedule()?;
+        self.trainer.emit(&mut Event::TrainBatchBegin)?;
+        let seed = random::step_seed(self.trainer.seed, self.trainer.progress.step);
+        let learner = &mut self.trainer.learner;
+        let size = guard("the forward or backward pass", || forward_backward(learner, seed))?;
+        self.trainer.batch_logs = None;
+        let mut backward_end = Event::BackwardEnd(BackwardEnd::default());
+        self.trainer.emit(&mut backward_end)?;
+        let is_skipped =
+            matches!(&backward_end, Event::BackwardEnd(step) if step.is_update_skipped());
+        let Trainer { learner, learning_rate, progress, .. } = &mut *self.trainer;
+        if is_skipped {
+            learner.clear_gradients();
+        } else {
+            self.rate_used = learning_rate.get();
+            guard("the optimizer", || learner.apply_gradients(self.rate_used))?;
+            progress.step += 1;
+        }
+        progress.samples += size as u64;
+        let index = progress.batch;
+        self.trainer.emit(&mut Event::TrainBatchEnd(BatchEnd { index, size }))?;
+        self.trainer.progress.batch += 1;
+        Ok(())
+    }
+
+    /// Whether a stop was asked for, by a callback or from outside; looked at after each batch.
+    pub fn should_stop(&self) -> bool {
+        self.trainer.requests.stop.is_some() || self.trainer.stop.is_stopped()
+    }
+
+    /// Evaluates on `data`; the results join the epoch's logs under `val_*`, and are returned
+    /// without the prefix. Empty where a stop from outside came in between.
+    ///
+    /// # Errors
+    /// When a callback, the data or the engine fails, or the run has failed before.
+    pub fn validate<D>(&mut self, data: &D, batch_size: usize) -> Result<Logs>
+    where
+        D: Dataset<Batch = L::Batch>,
+    {
+        self.go_on()?;
+        let batches = Batches::all(data, batch_size);
+        let batches = self.keep(batches)?;
+        self.validate_batches(&batches)
+    }
+
+    fn validate_batches(&mut self, batches: &Batches<'_, L::Batch>) -> Result<Logs> {
+        let read = self.read_epoch_logs();
+        self.keep(read)?;
+        let tested = self.trainer.test(batches);
+        let Some(logs) = self.keep(tested)? else {
+            self.is_interrupted = true;
+            return Ok(Logs::new());
+        };
+        if let Some(epoch_logs) = &mut self.epoch_logs {
+            epoch_logs.insert_validation(&logs);
+        }
+        Ok(logs)
+    }
+
+    /// Reads the training means before evaluation starts its own.
+    fn read_epoch_logs(&mut self) -> Result {
+        if self.epoch_logs.is_none() {
+            // The only device read of the epoch's training part, unless somebody looked before.
+            let mut logs = Logs::new();
+            let learner = &mut self.trainer.learner;
+            guard("reading the metrics", || learner.read_metrics(&mut logs))?;
+            self.epoch_logs = Some(logs);
+        }
+        Ok(())
+    }
+
+    /// Ends the epoch: logs are completed and told to the callbacks. An epoch that was
+    /// interrupted from outside does not end, and is in no log.
+    ///
+    /// # Errors
+    /// When a callback fails, or the run has failed before.
+    pub fn end_epoch(&mut self) -> Result {
+        self.go_on()?;
+        if !std::mem::take(&mut self.in_epoch) {
+            return Ok(());
+        }
+        if self.is_interrupted || self.trainer.stop.is_stopped() {
+            self.is_interrupted = true;
+            return Ok(());
+        }
+        let read = self.read_epoch_logs();
+        self.keep(read)?;
+        let mut logs = self.epoch_logs.take().unwrap_or_default();
+        logs.insert("learning_rate", self.rate_used);
+        let ended = self.trainer.emit(&mut Event::EpochEnd(EpochEnd { logs: &mut logs }));
+        // The epoch was run, also where a callback failed on it.
+        self.trainer.history.push(self.trainer.progress.epoch, logs);
+        self.keep(ended)
+    }
+
+    /// Ends the run: `on_train_end`, told how it went; returns the history.
+    ///
+    /// # Errors
+    /// The run's first error; or the first of `on_train_end`.
+    pub fn finish(mut self) -> Result<History> {
+        self.end()?;
+        Ok(self.trainer.history.clone())
+    }
+
+    /// The learner, for what your loop does beside training.
+    pub fn learner(&mut self) -> &mut L {
+        &mut self.trainer.learner
+    }
+
+    /// Where the run is.
+    pub fn progress(&self) -> Progress {
+        self.trainer.progress
+    }
+
+    fn end(&mut self) -> Result {
+        if std::mem::replace(&mut self.is_finished, true) {
+            return Ok(());
+        }
+        let ending = if self.is_interrupted || (self.in_epoch && self.trainer.stop.is_stopped()) {
+            Ending::Interrupted
+        } else if let Some(reason) = self.trainer.requests.stop.take() {
+            Ending::Stopped(reason)
+        } else if self.next_epoch < self.epochs || self.in_epoch {
+            // A loop written by hand was left early.
+            Ending::Interrupted
+        } else {
+            Ending::Completed
+        };
+        let failure = self.failure.take();
+        let outcome = failure.as_ref().map_or(ending.outcome(), Outcome::Failed);
+        let ended = self.trainer.emit(&mut Event::TrainEnd(outcome));
+        self.trainer.history.ending = ending;
+        if self.has_progbar {
+            self.trainer.slots.pop();
+        }
+        self.trainer.stop.reset();
+        match (failure, ended) {
+            (None, ended) => ended,
+            (Some(first), Ok(())) => Err(first),
+            (Some(first), Err(later)) => Err(first.with_further(vec![later])),
+        }
+    }
+
+    /// Keeps the first error for `on_train_end`.
+    fn keep<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && self.failure.is_none()
+        {
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    /// A run that failed does not go on.
+    fn go_on(&self) -> Result {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn apply_schedule(&mut self) -> Result {
+        let Some(schedule) = &self.trainer.schedule else {
+            return Ok(());
+        };
+        let rate = schedule.learning_rate(&self.trainer.progress);
+        self.trainer
+            .learning_rate
+            .set_base(rate)
+            .map_err(|e| e.context(format!("schedule at step {}", self.trainer.progress.step)))
+    }
+}
+
+impl<L: Learner> Drop for Session<'_, L> {
+    fn drop(&mut self) {
+        // Left by `return`, `?` or a panic: callbacks are still told. There is nobody to tell an
+        // error of theirs to; `finish` is the way to see it.
+        let _ = self.end();
+    }
+}
+
+impl<L: Learner> Trainer<L> {
+    /// Evaluates; `None` where a stop from outside came in between.
+    pub(crate) fn test(&mut self, batches: &Batches<'_, L::Batch>) -> Result<Option<Logs>> {
+        self.learner.reset_metrics();
+        self.batch_logs = None;
+        let mut logs = Logs::new();
+        let tested = self.test_batches(batches, &mut logs);
+        let outcome = match &tested {
+            Ok(true) => Outcome::Completed,
+            Ok(false) => Outcome::Interrupted,
+            Err(error) => Outcome::Failed(error),
+        };
+        let ended = self.emit(&mut Event::TestEnd(TestEnd { logs: &logs, outcome }));
+        self.batch_logs = None;
+        first_error(tested, ended).map(|is_complete| is_complete.then_some(logs))
+    }
+
+    fn test_batches(&mut self, batches: &Batches<'_, L::Batch>, logs: &mut Logs) -> Result<bool> {
+        self.emit(&mut Event::TestBegin)?;
+        let mut weights = Vec::new();
+        let is_complete = self.each_batch(batches, |trainer, index, indices| {
+            trainer.emit(&mut Event::TestBatchBegin)?;
+            let batch = guard("the data set", || batches.get(indices, &mut weights))?;
+            let weights = (!weights.is_empty()).then_some(weights.as_slice());
+            let learner = &mut trainer.learner;
+            let size = guard("the forward pass", || learner.evaluate(batch, weights))?;
+            trainer.batch_logs = None;
+            trainer.emit(&mut Event::TestBatchEnd(BatchEnd { index, size }))
+        })?;
+        if is_complete {
+            let learner = &mut self.learner;
+            guard("reading the metrics", || learner.read_metrics(logs))?;
+        }
+        Ok(is_complete)
+    }
+
+    /// Predicts; `None` where a stop from outside came in between.
+    pub(crate) fn predict_batches(
+        &mut self,
+        batches: &Batches<'_, L::Batch>,
+    ) -> Result<Option<L::Output>> {
+        let mut outputs = Vec::with_capacity(batches.count());
+        let mut unused = Vec::new();
+        let predicted = self.emit(&mut Event::PredictBegin).and_then(|()| {
+            self.each_batch(batches, |trainer, index, indices| {
+                trainer.emit(&mut Event::PredictBatchBegin)?;
+                let batch = guard("the data set", || batches.get(indices, &mut unused))?;
+                let learner = &mut trainer.learner;
+                let (output, size) = guard("the forward pass", || learner.predict(batch))?;
+                let end = PredictBatchEnd { index, size, outputs: &output };
+                trainer.emit(&mut Event::PredictBatchEnd(end))?;
+                outputs.push(output);
+                Ok(())
+            })
+        });
+        let outcome = match &predicted {
+            Ok(true) => Outcome::Completed,
+            Ok(false) => Outcome::Interrupted,
+            Err(error) => Outcome::Failed(error),
+        };
+        let ended = self.emit(&mut Event::PredictEnd(outcome));
+        let is_complete = first_error(predicted, ended)?;
+        let learner = &mut self.learner;
+        is_complete.then(|| guard("joining the outputs", || learner.concat(outputs))).transpose()
+    }
+
+    /// Calls `f` for each batch in the data's order; false where a stop from outside came in
+    /// between.
+    fn each_batch(
+        &mut self,
+        batches: &Batches<'_, L::Batch>,
+        mut f: impl FnMut(&mut Self, usize, &mut [usize]) -> Result,
+    ) -> Result<bool> {
+        let mut indices = Vec::with_capacity(batches.batch_size.min(batches.len));
+        for index in 0..batches.count() {
+            if self.stop.is_stopped() {
+                return Ok(false);
+            }
+            let first = index * batches.batch_size;
+            indices.clear();
+            indices.extend(first..batches.len.min(first + batches.batch_size));
+            f(self, index, &mut indices)?;
+        }
+        Ok(true)
+    }
+}
+
+/// The first error stays the error; a later one hangs on it.
+fn first_error<T>(first: Result<T>, later: Result) -> Result<T> {
+    match (first, later) {
+        (Ok(value), Ok(())) => Ok(value),
+        (Ok(_), Err(error)) => Err(error),
+        (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(later)) => Err(error.with_further(vec![later])),
+    }
+}

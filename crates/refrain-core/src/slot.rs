@@ -1,0 +1,129 @@
+//! A callback in its place in the list, and delivering events to it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::callback::{Callback, OnFailure};
+use crate::error::{Error, Result};
+use crate::event::{Event, Scope, TestEnd};
+use crate::logs::Logs;
+use crate::outcome::Outcome;
+use crate::run::Run;
+
+/// A callback with what the loop remembers of it.
+pub(crate) struct Slot {
+    pub(crate) callback: Box<dyn Callback>,
+    pub(crate) name: String,
+    policy: OnFailure,
+    /// Scopes that began and have not ended, by `Scope as usize`.
+    began: [bool; 3],
+    /// The error that disabled it.
+    pub(crate) disabled: Option<Error>,
+}
+
+impl Slot {
+    pub(crate) fn new(callback: Box<dyn Callback>) -> Self {
+        let name = callback.name().into_owned();
+        let policy = callback.failure_policy();
+        Self { callback, name, policy, began: [false; 3], disabled: None }
+    }
+
+    /// Delivers an event, unless the callback is disabled or has not begun.
+    ///
+    /// An error that disables the callback is kept in the slot; only one that ends the run is
+    /// returned.
+    pub(crate) fn deliver(
+        &mut self,
+        name: &str,
+        run: &mut Run<'_>,
+        event: &mut Event<'_>,
+    ) -> Result {
+        let hook = event.hook();
+        let scope = hook.scope() as usize;
+        if self.disabled.is_some() || (!hook.is_begin() && !self.began[scope]) {
+            return Ok(());
+        }
+        if hook.is_end() {
+            // Before the call: whatever the hook does, it is not called again.
+            self.began[scope] = false;
+        }
+        match self.call(name, run, event) {
+            Ok(()) => {
+                if hook.is_begin() {
+                    self.began[scope] = true;
+                }
+                Ok(())
+            }
+            Err(error) if self.policy == OnFailure::Disable => {
+                self.disable(name, run, error);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn call(&mut self, name: &str, run: &mut Run<'_>, event: &mut Event<'_>) -> Result {
+        let hook = event.hook();
+        let callback = &mut self.callback;
+        let result = catch_unwind(AssertUnwindSafe(|| callback.on_event(run, event)))
+            .unwrap_or_else(|panic| Err(Error::msg(format!("panicked: {}", panic_text(&*panic)))));
+        result.map_err(|e| e.in_callback(name, hook, &run.progress))
+    }
+
+    /// Ends a failed callback with its own error, so that it can close what it opened; then it is
+    /// not called again.
+    fn disable(&mut self, name: &str, run: &mut Run<'_>, error: Error) {
+        let mut further = Vec::new();
+        let logs = Logs::new();
+        for scope in [Scope::Test, Scope::Predict, Scope::Train] {
+            if !std::mem::take(&mut self.began[scope as usize]) {
+                continue;
+            }
+            let outcome = Outcome::Failed(&error);
+            let mut end = match scope {
+                Scope::Test => Event::TestEnd(TestEnd { logs: &logs, outcome }),
+                Scope::Predict => Event::PredictEnd(outcome),
+                Scope::Train => Event::TrainEnd(outcome),
+            };
+            if let Err(error) = self.call(name, run, &mut end) {
+                further.push(error);
+            }
+        }
+        let error = error.with_further(further);
+        run.print(&format!("warning: {error}; the run goes on without it"));
+        self.disabled = Some(error);
+    }
+
+    /// Ready for a new run.
+    pub(crate) fn reset(&mut self) -> Result {
+        self.began = [false; 3];
+        self.disabled = None;
+        self.callback.load_state(None).map_err(|e| e.context(format!("callback `{}`", self.name)))
+    }
+
+    /// The callback as a `C`, looking through wrappers.
+    pub(crate) fn find<C: Callback>(&self) -> Option<&C> {
+        let mut callback: &dyn Callback = &*self.callback;
+        loop {
+            if let Some(found) = (callback as &dyn Any).downcast_ref::<C>() {
+                return Some(found);
+            }
+            callback = callback.inner()?;
+        }
+    }
+}
+
+/// Runs engine or data code; a panic (Burn's answer to shapes that do not fit) becomes an error.
+pub(crate) fn guard<T>(what: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        Err(Error::engine(format!("{what} panicked: {}", panic_text(&*panic))))
+    })
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}
