@@ -15,7 +15,7 @@ pub(crate) fn check(
     has_schedule: bool,
 ) -> Result {
     for slot in slots {
-        slot.callback.check().map_err(|e| e.context(format!("callback `{}`", slot.name)))?;
+        slot.entry.callback.check().map_err(|e| e.context(format!("callback `{}`", slot.name)))?;
     }
     check_names(slots)?;
     check_rate(slots, has_schedule)?;
@@ -26,7 +26,7 @@ pub(crate) fn check(
 fn check_names(slots: &[Slot]) -> Result {
     let stateful: Vec<bool> = slots
         .iter()
-        .map(|slot| Ok(slot.callback.save_state()?.is_some()))
+        .map(|slot| Ok(slot.entry.callback.save_state()?.is_some()))
         .collect::<Result<_>>()?;
     for (i, slot) in slots.iter().enumerate() {
         let twin = (0..i).find(|&j| slots[j].name == slot.name && stateful[i] && stateful[j]);
@@ -47,7 +47,7 @@ fn check_names(slots: &[Slot]) -> Result {
 fn check_rate(slots: &[Slot], has_schedule: bool) -> Result {
     let mut owner = has_schedule.then(|| "the optimizer's schedule".to_owned());
     for slot in slots {
-        if slot.callback.access().rate() != RateAccess::Base {
+        if slot.entry.callback.access().rate() != RateAccess::Base {
             continue;
         }
         if let Some(first) = owner {
@@ -70,12 +70,13 @@ fn check_keys(slots: &[Slot], metrics: &[String], has_validation: bool) -> Resul
     }
     known.push("learning_rate".to_owned());
     for (i, slot) in slots.iter().enumerate() {
-        let access = slot.callback.access();
+        let access = slot.entry.callback.access();
         for key in access.read() {
             if known.contains(key) {
                 continue;
             }
-            let later = slots[i + 1..].iter().find(|s| s.callback.access().written().contains(key));
+            let later =
+                slots[i + 1..].iter().find(|s| s.entry.callback.access().written().contains(key));
             if let Some(writer) = later {
                 return Err(Error::config(format!(
                     "`{}` reads `{key}`, which `{}`, listed after it, writes; list `{}` first",

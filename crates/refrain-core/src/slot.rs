@@ -12,8 +12,13 @@ use crate::run::Run;
 
 /// A callback with what the loop remembers of it.
 pub(crate) struct Slot {
-    pub(crate) callback: Box<dyn Callback>,
     pub(crate) name: String,
+    pub(crate) entry: Entry,
+}
+
+/// The part of a slot that changes; its own struct, so that the name can be lent out meanwhile.
+pub(crate) struct Entry {
+    pub(crate) callback: Box<dyn Callback>,
     policy: OnFailure,
     /// Scopes that began and have not ended, by `Scope as usize`.
     began: [bool; 3],
@@ -25,9 +30,30 @@ impl Slot {
     pub(crate) fn new(callback: Box<dyn Callback>) -> Self {
         let name = callback.name().into_owned();
         let policy = callback.failure_policy();
-        Self { callback, name, policy, began: [false; 3], disabled: None }
+        Self { name, entry: Entry { callback, policy, began: [false; 3], disabled: None } }
     }
 
+    /// Ready for a new run.
+    pub(crate) fn reset(&mut self) -> Result {
+        self.entry.began = [false; 3];
+        self.entry.disabled = None;
+        let loaded = self.entry.callback.load_state(None);
+        loaded.map_err(|e| e.context(format!("callback `{}`", self.name)))
+    }
+
+    /// The callback as a `C`, looking through wrappers.
+    pub(crate) fn find<C: Callback>(&self) -> Option<&C> {
+        let mut callback: &dyn Callback = &*self.entry.callback;
+        loop {
+            if let Some(found) = (callback as &dyn Any).downcast_ref::<C>() {
+                return Some(found);
+            }
+            callback = callback.inner()?;
+        }
+    }
+}
+
+impl Entry {
     /// Delivers an event, unless the callback is disabled or has not begun.
     ///
     /// An error that disables the callback is kept in the slot; only one that ends the run is
@@ -92,24 +118,6 @@ impl Slot {
         let error = error.with_further(further);
         run.print(&format!("warning: {error}; the run goes on without it"));
         self.disabled = Some(error);
-    }
-
-    /// Ready for a new run.
-    pub(crate) fn reset(&mut self) -> Result {
-        self.began = [false; 3];
-        self.disabled = None;
-        self.callback.load_state(None).map_err(|e| e.context(format!("callback `{}`", self.name)))
-    }
-
-    /// The callback as a `C`, looking through wrappers.
-    pub(crate) fn find<C: Callback>(&self) -> Option<&C> {
-        let mut callback: &dyn Callback = &*self.callback;
-        loop {
-            if let Some(found) = (callback as &dyn Any).downcast_ref::<C>() {
-                return Some(found);
-            }
-            callback = callback.inner()?;
-        }
     }
 }
 

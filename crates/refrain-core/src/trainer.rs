@@ -202,9 +202,9 @@ impl<L: Learner> Trainer<L> {
 
     /// Callbacks that failed and were disabled in the last run, with their errors.
     pub fn disabled(&self) -> impl Iterator<Item = (&str, &Error)> {
-        self.slots
-            .iter()
-            .filter_map(|slot| slot.disabled.as_ref().map(|error| (slot.name.as_str(), error)))
+        self.slots.iter().filter_map(|slot| {
+            slot.entry.disabled.as_ref().map(|error| (slot.name.as_str(), error))
+        })
     }
 
     /// The learner.
@@ -286,23 +286,24 @@ impl<L: Learner> Trainer<L> {
     /// All callbacks see the event even where one fails, except that a failing `*_begin` keeps
     /// those after it from beginning. The first error is returned, later ones hang on it.
     pub(crate) fn emit(&mut self, event: &mut Event<'_>) -> Result {
+        let Self { slots, learning_rate, learner, history, console, requests, batch_logs, .. } =
+            self;
+        let progress = self.progress;
+        let mut run = Run {
+            progress,
+            learning_rate,
+            model: learner,
+            history,
+            console,
+            requests,
+            batch_logs,
+            callback: "",
+        };
         let mut failures = Vec::new();
-        for slot in &mut self.slots {
-            // The name is borrowed from the slot while the slot is borrowed to deliver.
-            let name = std::mem::take(&mut slot.name);
-            let mut run = Run {
-                progress: self.progress,
-                learning_rate: &mut self.learning_rate,
-                model: &mut self.learner,
-                history: &self.history,
-                console: &mut self.console,
-                requests: &mut self.requests,
-                batch_logs: &mut self.batch_logs,
-                callback: &name,
-            };
-            let delivered = slot.deliver(&name, &mut run, event);
-            slot.name = name;
-            if let Err(error) = delivered {
+        for Slot { name, entry } in slots {
+            run.callback = name;
+            run.progress = progress;
+            if let Err(error) = entry.deliver(name, &mut run, event) {
                 failures.push(error);
                 if event.hook().is_begin() {
                     break;
