@@ -1,0 +1,123 @@
+//! The fully connected layer.
+
+use burn::module::{Module, Param};
+use burn::tensor::module::linear;
+use burn::tensor::{Tensor, TensorData};
+use refrain_core::Result;
+
+use super::{LayerConfig, Place};
+use crate::activation::Activation;
+use crate::forward::Pass;
+use crate::initializer::{Initializer, stream};
+
+/// More weights than this in one layer (8 GiB of f32) are taken for a mistake.
+const MAX_WEIGHTS: usize = 1 << 31;
+
+/// `activation(input × weight + bias)` on vectors.
+///
+/// Weights: `weight` `[inputs, units]`, `bias` `[units]`. Defaults as Keras': no activation, with
+/// bias, kernel `glorot_uniform`, bias `zeros`.
+#[derive(Clone, Debug)]
+pub struct Dense {
+    pub(super) name: Option<String>,
+    pub(super) units: usize,
+    activation: Activation,
+    use_bias: bool,
+    kernel_initializer: Initializer,
+    bias_initializer: Initializer,
+}
+
+impl Dense {
+    /// A layer of `units` outputs; 1 or more.
+    pub fn new(units: usize) -> Self {
+        Self {
+            name: None,
+            units,
+            activation: Activation::Linear,
+            use_bias: true,
+            kernel_initializer: Initializer::GlorotUniform,
+            bias_initializer: Initializer::Zeros,
+        }
+    }
+
+    /// Gives the layer a name. Default: `dense`, `dense_1`, ...
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What is done to each output. Default: nothing.
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Whether a bias is added. Default true.
+    pub fn use_bias(mut self, use_bias: bool) -> Self {
+        self.use_bias = use_bias;
+        self
+    }
+
+    /// How the kernel begins. Default `glorot_uniform`.
+    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
+        self.kernel_initializer = initializer;
+        self
+    }
+
+    /// How the bias begins. Default `zeros`.
+    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
+        self.bias_initializer = initializer;
+        self
+    }
+
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<DenseLayer> {
+        let &[inputs] = place.input_shape else {
+            return Err(place.error(format!(
+                "a dense layer takes vectors, and its input has the shape {:?}; put \
+                 {{ type = \"flatten\" }} before it",
+                place.input_shape
+            )));
+        };
+        let units = self.units;
+        if units == 0 {
+            return Err(place.error("units is 0; allowed: 1 or more"));
+        }
+        if inputs.checked_mul(units).is_none_or(|weights| weights > MAX_WEIGHTS) {
+            return Err(place.error(format!(
+                "{inputs} inputs and {units} units make more than {MAX_WEIGHTS} weights; allowed \
+                 here: units up to {}",
+                (MAX_WEIGHTS / inputs).max(1)
+            )));
+        }
+
+        let mut rng = stream(place.seed, place.index);
+        let kernel = self.kernel_initializer.fill([inputs, units], &mut rng);
+        let weight = Param::from_data(TensorData::new(kernel, [inputs, units]), place.device);
+        let bias = self.use_bias.then(|| {
+            let bias = self.bias_initializer.fill([units, 1], &mut rng);
+            Param::from_data(TensorData::new(bias, [units]), place.device)
+        });
+        Ok(DenseLayer { weight, bias, activation: self.activation })
+    }
+}
+
+impl From<Dense> for LayerConfig {
+    fn from(config: Dense) -> Self {
+        LayerConfig::Dense(config)
+    }
+}
+
+#[derive(Module, Debug)]
+pub(crate) struct DenseLayer {
+    weight: Param<Tensor<2>>,
+    bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    pub(crate) activation: Activation,
+}
+
+impl DenseLayer {
+    pub(super) fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
+        let x = linear(x, self.weight.val(), self.bias.as_ref().map(Param::val));
+        if pass.logits { x } else { self.activation.forward(x) }
+    }
+}

@@ -1,0 +1,98 @@
+//! Dropout.
+
+use burn::tensor::{Distribution, Tensor, TensorData};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use refrain_core::Result;
+
+use super::{LayerConfig, Place};
+use crate::forward::Pass;
+
+/// Sets inputs to 0 at random in training, and scales what is left so that the sum stays as it
+/// was on average. Does nothing in evaluation and prediction.
+///
+/// In a training step of the learner, which inputs are dropped is a function of (seed, step,
+/// layer), the same on every device.
+#[derive(Clone, Debug)]
+pub struct Dropout {
+    pub(super) name: Option<String>,
+    rate: f64,
+}
+
+impl Dropout {
+    /// `rate`: the share that is dropped, 0 or more and below 1.
+    pub fn new(rate: f64) -> Self {
+        Self { name: None, rate }
+    }
+
+    /// Gives the layer a name. Default: `dropout`, `dropout_1`, ...
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<DropoutLayer> {
+        let rate = self.rate;
+        if !(0.0..1.0).contains(&rate) {
+            return Err(place.error(format!(
+                "rate is {rate}; allowed: 0 or more and below 1, for example 0.2"
+            )));
+        }
+        Ok(DropoutLayer { rate, index: place.index })
+    }
+}
+
+impl From<Dropout> for LayerConfig {
+    fn from(config: Dropout) -> Self {
+        LayerConfig::Dropout(config)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DropoutLayer {
+    rate: f64,
+    index: u64,
+}
+
+impl DropoutLayer {
+    pub(super) fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
+        if self.rate == 0.0 {
+            return x;
+        }
+        match pass.seed {
+            Some(seed) => {
+                let mask = self.mask(x.dims(), seed);
+                let device = x.device();
+                x * Tensor::from_data(mask, &device)
+            }
+            // Inside of a user's module there is no seed but the device's.
+            None if x.is_autodiff() => {
+                let kept = x.random_like(Distribution::Bernoulli(1.0 - self.rate));
+                x * kept / (1.0 - self.rate)
+            }
+            None => x,
+        }
+    }
+
+    /// 0 where an input is dropped, and what the others are scaled by.
+    ///
+    /// Drawn on the host: the device's generator is shared by the whole process, and a second
+    /// training in another thread would change the outcome of this one.
+    fn mask(&self, shape: [usize; 2], seed: u64) -> TensorData {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(self.index);
+        // In steps of 2⁻³²: 32 random bits decide one element, and two come from each draw.
+        let dropped_below = (self.rate * 4_294_967_296.0) as u64;
+        let scale = (1.0 / (1.0 - self.rate)) as f32;
+        let elements = shape[0] * shape[1];
+        let mut mask = Vec::with_capacity(elements + 1);
+        while mask.len() < elements {
+            let bits: u64 = rng.random();
+            for half in [bits >> 32, bits & 0xffff_ffff] {
+                mask.push(if half < dropped_below { 0.0 } else { scale });
+            }
+        }
+        mask.truncate(elements);
+        TensorData::new(mask, shape)
+    }
+}

@@ -1,0 +1,28 @@
+//! Images to vectors.
+
+use super::LayerConfig;
+
+/// Makes each sample a vector, as a [`Dense`](super::Dense) layer needs it.
+#[derive(Clone, Debug, Default)]
+pub struct Flatten {
+    pub(super) name: Option<String>,
+}
+
+impl Flatten {
+    /// The layer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives the layer a name. Default: `flatten`, `flatten_1`, ...
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+}
+
+impl From<Flatten> for LayerConfig {
+    fn from(config: Flatten) -> Self {
+        LayerConfig::Flatten(config)
+    }
+}

@@ -1,0 +1,341 @@
+//! The engine: one training step of a Burn module.
+
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use refrain_core::weights::Weights;
+use refrain_core::{Error, Learner, Logs, ModelAccess, Result, TrackMetric, TrainStep};
+
+use crate::dataset::Batch;
+use crate::forward::{Forward, Pass};
+use crate::gradients;
+use crate::losses::Loss;
+use crate::metrics::Metric;
+use crate::optimizers::Optimizer;
+use crate::samples::Samples;
+use crate::weights;
+
+/// A Burn module with its loss, metrics and optimizer.
+///
+/// Made by `Trainer::compile(model, optimizer, loss)`. It trains on the device of the model's
+/// parameters, whether or not that device was made for autodiff.
+pub struct BurnLearner<M: Forward, S: Loss<M::Output>> {
+    /// `None` only while an update runs, or after one panicked.
+    model: Option<M>,
+    /// The model without autodiff, from the first evaluation after a step until the next step: a
+    /// second owner of the weights while they are updated would turn the update in place into a
+    /// copy.
+    inference: Option<M>,
+    optimizer: Box<dyn Optimizer>,
+    loss: S,
+    /// The loss on logits, where the model can leave its closing activation out.
+    logits_loss: Option<S>,
+    metrics: Vec<Box<dyn Metric<M::Output, S::Targets>>>,
+    gradients: Option<Gradients>,
+    /// Sums over samples since the last reset, on the device: the loss, then each metric.
+    sums: Vec<Tensor<1>>,
+    samples: usize,
+    device: Device,
+    device_reads: u64,
+}
+
+impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
+    /// A learner of `model`. The learning rate is handed to each step.
+    pub fn new(model: M, optimizer: Box<dyn Optimizer>, loss: S) -> Self {
+        let model = model.train();
+        let device = model.devices().into_iter().next().unwrap_or_default().autodiff();
+        let logits_loss = model.closing_activation().and_then(|closing| loss.on_logits(closing));
+        Self {
+            model: Some(model),
+            inference: None,
+            optimizer,
+            loss,
+            logits_loss,
+            metrics: Vec::new(),
+            gradients: None,
+            sums: Vec::new(),
+            samples: 0,
+            device,
+            device_reads: 0,
+        }
+    }
+
+    /// The model as it is trained: with autodiff.
+    ///
+    /// # Errors
+    /// After a panic in the middle of an update.
+    pub fn model(&self) -> Result<&M> {
+        self.model.as_ref().ok_or_else(lost_model)
+    }
+
+    /// The model, for inference: without autodiff.
+    ///
+    /// # Errors
+    /// After a panic in the middle of an update.
+    pub fn into_model(self) -> Result<M> {
+        self.model.map(|model| model.valid()).ok_or_else(lost_model)
+    }
+
+    /// How often values were read back from the device so far: once for each reading of metrics,
+    /// weights or the gradients' norm, never for a step.
+    pub fn device_reads(&self) -> u64 {
+        self.device_reads
+    }
+
+    /// Forward pass of one batch with loss and metrics.
+    fn compare(
+        &self,
+        model: &M,
+        batch: Batch<M::Input, S::Targets>,
+        pass: Pass,
+        sample_weight: Option<&[f32]>,
+    ) -> Result<Compared> {
+        let plain = self.device.clone().without_autodiff();
+        let device = if pass.seed.is_some() { &self.device } else { &plain };
+        let samples = batch.inputs.samples();
+        let targets = batch.targets.ok_or_else(|| {
+            Error::data(
+                "the batch has no targets, and a loss needs them; give the data set labels or \
+                 targets",
+            )
+        })?;
+        if samples == 0 || targets.samples() != samples {
+            return Err(Error::data(format!(
+                "{samples} inputs and {} targets in one batch; there must be one for each, and at \
+                 least one",
+                targets.samples()
+            )));
+        }
+        model.check_input(&batch.inputs)?;
+
+        let loss = self.logits_loss.as_ref().unwrap_or(&self.loss);
+        let pass = pass.logits(self.logits_loss.is_some());
+        let outputs = model.pass(batch.inputs.onto(device), pass);
+        if let (Some(largest), Some(classes)) = (batch.largest_label, loss.classes(&outputs)) {
+            largest.check(classes)?;
+        }
+        loss.check(&outputs, &targets)?;
+
+        let mut metrics = Vec::with_capacity(self.metrics.len());
+        if !self.metrics.is_empty() {
+            // Metrics are no part of what is differentiated.
+            let mut outputs = outputs.clone().onto(&plain);
+            if pass.logits {
+                outputs = model.close(outputs);
+            }
+            let targets = targets.clone().onto(&plain);
+            for metric in &self.metrics {
+                metrics.push(metric.values(outputs.clone(), targets.clone()).sum());
+            }
+        }
+        let values = loss.forward(outputs, targets.onto(device));
+        let loss = weigh(values, sample_weight)?.sum();
+        Ok(Compared { loss, metrics, samples })
+    }
+
+    /// Adds a batch to the running sums.
+    fn accumulate(&mut self, loss: Tensor<1>, metrics: Vec<Tensor<1>>, samples: usize) {
+        let batch = std::iter::once(loss).chain(metrics);
+        self.sums = if self.sums.is_empty() {
+            batch.collect()
+        } else {
+            std::mem::take(&mut self.sums).into_iter().zip(batch).map(|(a, b)| a + b).collect()
+        };
+        self.samples += samples;
+    }
+
+    /// Reads one-element tensors. The one place, beside the weights, where values leave the
+    /// device.
+    fn read(&mut self, scalars: Vec<Tensor<1>>) -> Result<Vec<f64>> {
+        self.device_reads += 1;
+        let data = Tensor::cat(scalars, 0).try_into_data_dtype(DType::F64).map_err(|error| {
+            Error::engine("values cannot be read from the device").with_source(error)
+        })?;
+        data.as_slice::<f64>().map(<[f64]>::to_vec).map_err(|error| {
+            Error::engine(format!("values read from the device are no numbers: {error:?}"))
+        })
+    }
+
+    /// The model without autodiff; made where there is none.
+    fn inference(&mut self) -> Result<&M> {
+        if self.inference.is_none() {
+            self.inference = Some(self.model()?.valid());
+        }
+        self.inference.as_ref().ok_or_else(lost_model)
+    }
+}
+
+/// What a forward pass with loss and metrics gives: sums over the batch, on the device.
+struct Compared {
+    loss: Tensor<1>,
+    metrics: Vec<Tensor<1>>,
+    samples: usize,
+}
+
+impl<M: Forward, S: Loss<M::Output>> ModelAccess for BurnLearner<M, S> {
+    fn weights(&self) -> Result<Weights> {
+        weights::export(&self.model()?.valid())
+    }
+
+    fn set_weights(&mut self, new: &Weights) -> Result {
+        let model = self.model()?;
+        // Running statistics that wait to be merged would overwrite the new ones; `valid` merges
+        // them.
+        drop(model.valid());
+        weights::check(model, new)?;
+        self.inference = None;
+        // Gradients belong to the weights that they were computed with.
+        self.gradients = None;
+        let model = self.model.take().ok_or_else(lost_model)?;
+        self.model = Some(weights::import(model, new));
+        Ok(())
+    }
+
+    fn gradient_norm(&mut self) -> Result<f64> {
+        let gradients = self.gradients.as_ref().ok_or_else(no_gradients)?;
+        let squared = gradients::squared_norms(self.model()?, gradients);
+        if squared.is_empty() {
+            return Ok(0.0);
+        }
+        let norms = self.read(squared)?;
+        Ok(norms.iter().sum::<f64>().sqrt())
+    }
+
+    fn read_metrics(&mut self, logs: &mut Logs) -> Result {
+        if self.samples == 0 {
+            return Ok(());
+        }
+        let sums = self.read(self.sums.clone())?;
+        for (name, sum) in self.metric_names().into_iter().zip(sums) {
+            logs.insert(name, sum / self.samples as f64);
+        }
+        Ok(())
+    }
+}
+
+impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
+    type Batch = Batch<M::Input, S::Targets>;
+    type Output = M::Output;
+
+    fn check(&self) -> Result {
+        self.optimizer.check()?;
+        let mut names = self.metric_names();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::config(format!(
+                "two metrics are named `{}`; track it once, or give one another name",
+                twice[0]
+            )));
+        }
+        let (trained, frozen) = weights::count(self.model()?);
+        if trained == 0 {
+            return Err(Error::config(format!(
+                "the model has nothing to train: {frozen} weights, none of which take gradients"
+            )));
+        }
+        Ok(())
+    }
+
+    fn metric_names(&self) -> Vec<String> {
+        let metrics = self.metrics.iter().map(|metric| metric.name());
+        std::iter::once("loss".to_owned()).chain(metrics).collect()
+    }
+
+    fn forward_backward(&mut self, batch: Self::Batch, step: TrainStep<'_>) -> Result<usize> {
+        self.inference = None;
+        self.gradients = None;
+        let pass = Pass::training(step.seed);
+        let Compared { loss, metrics, samples } =
+            self.compare(self.model()?, batch, pass, step.sample_weight)?;
+        if !loss.is_tracked() {
+            return Err(Error::engine(
+                "the loss does not depend on the model's weights; does `forward` detach them?",
+            ));
+        }
+        // Divided by the number of samples and not by the sum of their weights, as in Keras.
+        self.gradients = Some(loss.clone().div_scalar(samples as f64).backward());
+        self.accumulate(loss.without_autodiff(), metrics, samples);
+        Ok(samples)
+    }
+
+    fn apply_gradients(&mut self, learning_rate: f64) -> Result {
+        if !learning_rate.is_finite() {
+            return Err(Error::config(format!(
+                "the learning rate is {learning_rate}; allowed: a finite number"
+            )));
+        }
+        self.inference = None;
+        let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
+        let model = self.model.take().ok_or_else(lost_model)?;
+        self.optimizer.begin_step(learning_rate);
+        self.model = Some(gradients::update(model, &mut gradients, &mut *self.optimizer));
+        Ok(())
+    }
+
+    fn clear_gradients(&mut self) {
+        self.gradients = None;
+    }
+
+    fn evaluate(&mut self, batch: Self::Batch, sample_weight: Option<&[f32]>) -> Result<usize> {
+        self.inference()?;
+        let model = self.inference.as_ref().ok_or_else(lost_model)?;
+        let Compared { loss, metrics, samples } =
+            self.compare(model, batch, Pass::inference(), sample_weight)?;
+        self.accumulate(loss, metrics, samples);
+        Ok(samples)
+    }
+
+    fn predict(&mut self, batch: Self::Batch) -> Result<(M::Output, usize)> {
+        let device = self.device.clone().without_autodiff();
+        let model = self.inference()?;
+        model.check_input(&batch.inputs)?;
+        let samples = batch.inputs.samples();
+        let outputs = model.pass(batch.inputs.onto(&device), Pass::inference());
+        Ok((outputs, samples))
+    }
+
+    fn concat(&mut self, outputs: Vec<M::Output>) -> Result<M::Output> {
+        M::Output::concat(outputs)
+    }
+
+    fn reset_metrics(&mut self) {
+        self.sums.clear();
+        self.samples = 0;
+    }
+}
+
+impl<M, S, X> TrackMetric<X> for BurnLearner<M, S>
+where
+    M: Forward,
+    S: Loss<M::Output>,
+    X: Metric<M::Output, S::Targets>,
+{
+    fn track_metric(&mut self, metric: X) {
+        self.metrics.push(Box::new(metric));
+        self.reset_metrics();
+    }
+}
+
+/// The values times the samples' weights.
+fn weigh(values: Tensor<1>, sample_weight: Option<&[f32]>) -> Result<Tensor<1>> {
+    let Some(weights) = sample_weight else {
+        return Ok(values);
+    };
+    let samples = values.dims()[0];
+    if weights.len() != samples {
+        return Err(Error::data(format!(
+            "{} sample weights for {samples} samples; there must be one for each",
+            weights.len()
+        )));
+    }
+    let data = TensorData::new(weights.to_vec(), [samples]);
+    let device = values.device();
+    let weights = Tensor::<1>::from_data(data, &device.clone().without_autodiff());
+    Ok(values * weights.onto(&device))
+}
+
+fn lost_model() -> Error {
+    Error::engine("the model was lost in a panic during an update; build it anew")
+}
+
+fn no_gradients() -> Error {
+    Error::engine("there are no gradients; run a forward and backward pass first")
+}

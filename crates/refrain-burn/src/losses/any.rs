@@ -1,0 +1,144 @@
+//! A loss chosen by name.
+
+use burn::tensor::Tensor;
+use refrain_core::{Error, Result};
+
+use super::{
+    BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError,
+    SparseCategoricalCrossentropy,
+};
+use crate::forward::ClosingActivation;
+use crate::targets::Targets;
+
+/// One of the losses, chosen at run time.
+///
+/// # Example
+/// ```
+/// use refrain_burn::AnyLoss;
+/// assert!(AnyLoss::from_name("mse").is_some());
+/// assert!(AnyLoss::NAMES.contains(&"binary_crossentropy"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "each variant is the loss of that name")]
+pub enum AnyLoss {
+    SparseCategoricalCrossentropy(SparseCategoricalCrossentropy),
+    CategoricalCrossentropy(CategoricalCrossentropy),
+    BinaryCrossentropy(BinaryCrossentropy),
+    MeanSquaredError(MeanSquaredError),
+}
+
+impl AnyLoss {
+    /// Keras' names. `bce` and `mse` are understood too.
+    pub const NAMES: &[&str] = &[
+        "sparse_categorical_crossentropy",
+        "categorical_crossentropy",
+        "binary_crossentropy",
+        "mean_squared_error",
+    ];
+
+    /// The loss of that name, on probabilities.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "sparse_categorical_crossentropy" => {
+                Self::SparseCategoricalCrossentropy(SparseCategoricalCrossentropy::new())
+            }
+            "categorical_crossentropy" => {
+                Self::CategoricalCrossentropy(CategoricalCrossentropy::new())
+            }
+            "binary_crossentropy" | "bce" => Self::BinaryCrossentropy(BinaryCrossentropy::new()),
+            "mean_squared_error" | "mse" => Self::MeanSquaredError(MeanSquaredError::new()),
+            _ => return None,
+        })
+    }
+
+    /// Whether outputs are logits. `mean_squared_error` takes outputs as they are.
+    pub fn from_logits(self, from_logits: bool) -> Self {
+        match self {
+            Self::SparseCategoricalCrossentropy(loss) => {
+                Self::SparseCategoricalCrossentropy(loss.from_logits(from_logits))
+            }
+            Self::CategoricalCrossentropy(loss) => {
+                Self::CategoricalCrossentropy(loss.from_logits(from_logits))
+            }
+            Self::BinaryCrossentropy(loss) => {
+                Self::BinaryCrossentropy(loss.from_logits(from_logits))
+            }
+            Self::MeanSquaredError(_) => self,
+        }
+    }
+}
+
+impl Loss<Tensor<2>> for AnyLoss {
+    type Targets = Targets;
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::SparseCategoricalCrossentropy(loss) => loss.name(),
+            Self::CategoricalCrossentropy(loss) => loss.name(),
+            Self::BinaryCrossentropy(loss) => loss.name(),
+            Self::MeanSquaredError(loss) => Loss::<Tensor<2>>::name(loss),
+        }
+    }
+
+    fn forward(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
+        match (self, targets) {
+            (Self::SparseCategoricalCrossentropy(loss), Targets::Labels(labels)) => {
+                loss.forward(outputs, labels)
+            }
+            // `check` refuses this, since the range of the classes is not known on the host.
+            (Self::SparseCategoricalCrossentropy(loss), Targets::Rows(rows)) => {
+                loss.forward(outputs, rows.int().squeeze_dim(1))
+            }
+            (Self::CategoricalCrossentropy(loss), targets) => {
+                loss.forward(outputs, targets.into_rows())
+            }
+            (Self::BinaryCrossentropy(loss), targets) => loss.forward(outputs, targets.into_rows()),
+            (Self::MeanSquaredError(loss), targets) => loss.forward(outputs, targets.into_rows()),
+        }
+    }
+
+    fn check(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        match (self, targets) {
+            (Self::SparseCategoricalCrossentropy(loss), Targets::Labels(labels)) => {
+                loss.check(outputs, labels)
+            }
+            (Self::SparseCategoricalCrossentropy(loss), Targets::Rows(rows)) => {
+                Err(Error::data(format!(
+                    "{} takes class labels, and the data set has rows of targets (shape {:?}); \
+                     give it labels, or use `categorical_crossentropy`",
+                    loss.name(),
+                    rows.dims()
+                )))
+            }
+            (Self::CategoricalCrossentropy(loss), targets) => {
+                loss.check(outputs, &targets.clone().into_rows())
+            }
+            (Self::BinaryCrossentropy(loss), targets) => {
+                loss.check(outputs, &targets.clone().into_rows())
+            }
+            (Self::MeanSquaredError(loss), targets) => {
+                loss.check(outputs, &targets.clone().into_rows())
+            }
+        }
+    }
+
+    fn classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        match self {
+            Self::SparseCategoricalCrossentropy(loss) => loss.classes(outputs),
+            _ => None,
+        }
+    }
+
+    fn on_logits(&self, closing: ClosingActivation) -> Option<Self> {
+        match self {
+            Self::SparseCategoricalCrossentropy(loss) => {
+                loss.on_logits(closing).map(Self::SparseCategoricalCrossentropy)
+            }
+            Self::CategoricalCrossentropy(loss) => {
+                loss.on_logits(closing).map(Self::CategoricalCrossentropy)
+            }
+            Self::BinaryCrossentropy(loss) => loss.on_logits(closing).map(Self::BinaryCrossentropy),
+            Self::MeanSquaredError(_) => None,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Losses with Keras' meaning.
+//!
+//! A loss gives one value per sample: the mean over a sample's outputs. A batch's loss is the sum
+//! of these, times the samples' weights, divided by the number of samples (Keras'
+//! `sum_over_batch_size`).
+
+mod any;
+mod binary_crossentropy;
+mod categorical_crossentropy;
+mod mean_squared_error;
+mod sparse_categorical_crossentropy;
+
+use burn::tensor::Tensor;
+use refrain_core::{Error, Result};
+
+use crate::forward::ClosingActivation;
+use crate::targets::FromTargets;
+
+pub use any::AnyLoss;
+pub use binary_crossentropy::BinaryCrossentropy;
+pub use categorical_crossentropy::CategoricalCrossentropy;
+pub use mean_squared_error::MeanSquaredError;
+pub use sparse_categorical_crossentropy::SparseCategoricalCrossentropy;
+
+/// Keras' `epsilon()`: probabilities are kept this far from 0 and 1.
+const EPSILON: f64 = 1e-7;
+
+/// What training makes small, for models whose output is `O`.
+pub trait Loss<O>: Clone + Send + 'static {
+    /// What outputs are compared with.
+    type Targets: FromTargets;
+
+    /// Keras' name, which is also its name as a metric.
+    fn name(&self) -> &'static str;
+
+    /// One value per sample: `[samples]`.
+    fn forward(&self, outputs: O, targets: Self::Targets) -> Tensor<1>;
+
+    /// Whether outputs and targets fit each other.
+    ///
+    /// # Errors
+    /// A data error that names both shapes.
+    fn check(&self, outputs: &O, targets: &Self::Targets) -> Result {
+        let _ = (outputs, targets);
+        Ok(())
+    }
+
+    /// Where targets are class labels, the number of classes that these outputs have.
+    fn classes(&self, outputs: &O) -> Option<usize> {
+        let _ = outputs;
+        None
+    }
+
+    /// This loss for outputs whose `closing` activation was left out; `None` where it needs the
+    /// activation.
+    fn on_logits(&self, closing: ClosingActivation) -> Option<Self> {
+        let _ = closing;
+        None
+    }
+}
+
+/// `[samples, outputs]` against rows of targets of the same shape.
+fn check_rows(loss: &str, outputs: [usize; 2], targets: [usize; 2], hint: &str) -> Result {
+    if outputs == targets {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "{loss}: outputs have the shape {outputs:?} and targets {targets:?}; they must be equal{hint}"
+    )))
+}
+
+/// `[samples, classes]` against one label for each sample.
+fn check_labels(loss: &str, outputs: [usize; 2], labels: usize) -> Result {
+    if outputs[0] == labels {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "{loss}: {} outputs and {labels} labels; there must be one label for each",
+        outputs[0]
+    )))
+}
+
+/// Keras' logarithm of probabilities: rows are made to sum to 1, then kept off 0 and 1.
+fn log_probabilities(outputs: Tensor<2>) -> Tensor<2> {
+    let sums = outputs.clone().sum_dim(1);
+    (outputs / sums).clamp(EPSILON, 1.0 - EPSILON).log()
+}

@@ -1,0 +1,139 @@
+//! Metrics: what is told beside the loss.
+
+use burn::tensor::{Bool, Int, Tensor};
+
+use crate::losses::{AnyLoss, Loss};
+use crate::targets::Targets;
+
+/// A number per sample, whose mean over an epoch's samples is told.
+///
+/// Sums stay on the device until somebody reads them. As Keras' `metrics`, sample weights do not
+/// count here. Every [`Loss`] is a metric of its own name.
+pub trait Metric<O, T>: Send + 'static {
+    /// Name in the logs.
+    fn name(&self) -> String;
+
+    /// One value per sample: `[samples]`.
+    fn values(&self, outputs: O, targets: T) -> Tensor<1>;
+}
+
+impl<O, T, S> Metric<O, T> for S
+where
+    S: Loss<O, Targets = T>,
+{
+    fn name(&self) -> String {
+        <S as Loss<O>>::name(self).to_owned()
+    }
+
+    fn values(&self, outputs: O, targets: T) -> Tensor<1> {
+        <S as Loss<O>>::forward(self, outputs, targets)
+    }
+}
+
+/// The share of samples that were predicted right; Keras' `accuracy`.
+///
+/// One output per sample: right if `output > 0.5` is the target. Several outputs: right if the
+/// largest is the label, or, with one-hot targets, where the target's largest is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accuracy;
+
+impl Accuracy {
+    /// The metric.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Metric<Tensor<2>, Tensor<1, Int>> for Accuracy {
+    fn name(&self) -> String {
+        "accuracy".to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        if outputs.dims()[1] == 1 {
+            return binary(outputs, labels.float().unsqueeze_dim(1));
+        }
+        let predicted: Tensor<1, Int> = outputs.argmax(1).squeeze_dim(1);
+        shares(predicted.equal(labels))
+    }
+}
+
+impl Metric<Tensor<2>, Tensor<2>> for Accuracy {
+    fn name(&self) -> String {
+        "accuracy".to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        if outputs.dims()[1] == 1 {
+            return binary(outputs, targets);
+        }
+        let right = if targets.dims()[1] == 1 { targets.int() } else { targets.argmax(1) };
+        shares(outputs.argmax(1).equal(right).squeeze_dim(1))
+    }
+}
+
+impl Metric<Tensor<2>, Targets> for Accuracy {
+    fn name(&self) -> String {
+        "accuracy".to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
+        match targets {
+            Targets::Labels(labels) => self.values(outputs, labels),
+            Targets::Rows(rows) => self.values(outputs, rows),
+        }
+    }
+}
+
+fn binary(outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    let predicted = outputs.greater_scalar(0.5).float();
+    predicted.equal(targets).float().mean_dim(1).squeeze_dim(1)
+}
+
+fn shares(right: Tensor<1, Bool>) -> Tensor<1> {
+    right.float()
+}
+
+/// One of the metrics, chosen at run time: `accuracy`, or any loss.
+#[derive(Clone, Copy, Debug)]
+pub enum AnyMetric {
+    /// [`Accuracy`].
+    Accuracy(Accuracy),
+    /// A loss under its own name.
+    Loss(AnyLoss),
+}
+
+impl AnyMetric {
+    /// Keras' names. `acc`, `bce` and `mse` are understood too.
+    pub const NAMES: &[&str] = &[
+        "accuracy",
+        "sparse_categorical_crossentropy",
+        "categorical_crossentropy",
+        "binary_crossentropy",
+        "mean_squared_error",
+    ];
+
+    /// The metric of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "accuracy" | "acc" => Some(Self::Accuracy(Accuracy)),
+            _ => AnyLoss::from_name(name).map(Self::Loss),
+        }
+    }
+}
+
+impl Metric<Tensor<2>, Targets> for AnyMetric {
+    fn name(&self) -> String {
+        match self {
+            Self::Accuracy(accuracy) => Metric::<Tensor<2>, Targets>::name(accuracy),
+            Self::Loss(loss) => Loss::<Tensor<2>>::name(loss).to_owned(),
+        }
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
+        match self {
+            Self::Accuracy(accuracy) => accuracy.values(outputs, targets),
+            Self::Loss(loss) => loss.forward(outputs, targets),
+        }
+    }
+}

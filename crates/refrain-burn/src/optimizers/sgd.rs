@@ -1,0 +1,157 @@
+//! Stochastic gradient descent.
+
+use std::collections::HashMap;
+
+use burn::module::ParamId;
+use burn::tensor::Tensor;
+use refrain_core::Result;
+use refrain_core::schedule::Rate;
+
+use super::in_place::in_place;
+use super::{Optimizer, check_option, check_rate, take_rate};
+
+const LEARNING_RATE: f64 = 0.01;
+
+/// Stochastic gradient descent, with momentum if asked for; Keras' `SGD`.
+///
+/// `velocity = momentum × velocity − rate × gradient`, `weights += velocity`; with Nesterov
+/// momentum `weights += momentum × velocity − rate × gradient`.
+///
+/// Defaults: learning rate 0.01, momentum 0, no Nesterov.
+///
+/// # Example
+/// ```
+/// use refrain_burn::{Optimizer as _, Sgd};
+/// assert!(Sgd::new(0.1).momentum(0.9).check().is_ok());
+/// let error = Sgd::new(0.1).momentum(1.5).check().unwrap_err();
+/// assert_eq!(error.to_string(), "sgd: momentum is 1.5; allowed: 0..=1, for example 0.9");
+/// ```
+#[derive(Debug)]
+pub struct Sgd {
+    learning_rate: Option<Rate>,
+    momentum: f64,
+    nesterov: bool,
+    // Of the current step.
+    rate: f64,
+    velocities: HashMap<ParamId, Tensor<1>>,
+}
+
+impl Sgd {
+    /// `learning_rate`: a number above 0, or a schedule.
+    pub fn new(learning_rate: impl Into<Rate>) -> Self {
+        Self {
+            learning_rate: Some(learning_rate.into()),
+            momentum: 0.0,
+            nesterov: false,
+            rate: 0.0,
+            velocities: HashMap::new(),
+        }
+    }
+
+    /// How much of the last step's velocity is kept, 0..=1. Default 0.
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// Whether the gradient is applied ahead of the velocity. Default false.
+    pub fn nesterov(mut self, nesterov: bool) -> Self {
+        self.nesterov = nesterov;
+        self
+    }
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self::new(LEARNING_RATE)
+    }
+}
+
+impl Optimizer for Sgd {
+    fn take_learning_rate(&mut self) -> Rate {
+        take_rate(&mut self.learning_rate, LEARNING_RATE)
+    }
+
+    fn check(&self) -> Result {
+        check_rate("sgd", &self.learning_rate)?;
+        let is_allowed = (0.0..=1.0).contains(&self.momentum);
+        check_option("sgd", "momentum", self.momentum, is_allowed, "0..=1, for example 0.9")
+    }
+
+    fn begin_step(&mut self, learning_rate: f64) {
+        self.rate = learning_rate;
+    }
+
+    fn update(&mut self, id: ParamId, weights: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
+        let rate = self.rate as f32;
+        if self.momentum == 0.0 {
+            return plain(rate, weights, gradient);
+        }
+        let velocity = self.velocities.remove(&id).unwrap_or_else(|| gradient.zeros_like());
+        let (weights, velocity) = if self.nesterov {
+            nesterov(rate, self.momentum as f32, weights, gradient, velocity)
+        } else {
+            with_momentum(rate, self.momentum as f32, weights, gradient, velocity)
+        };
+        self.velocities.insert(id, velocity);
+        weights
+    }
+}
+
+fn plain(rate: f32, weights: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
+    let done = in_place([weights, gradient], |[weights, gradient]| {
+        for (w, g) in weights.iter_mut().zip(gradient) {
+            *w -= rate * *g;
+        }
+    });
+    match done {
+        Ok([weights, _]) => weights,
+        Err([weights, gradient]) => weights - gradient * rate,
+    }
+}
+
+fn with_momentum(
+    rate: f32,
+    momentum: f32,
+    weights: Tensor<1>,
+    gradient: Tensor<1>,
+    velocity: Tensor<1>,
+) -> (Tensor<1>, Tensor<1>) {
+    let done = in_place([weights, gradient, velocity], |[weights, gradient, velocity]| {
+        for ((w, g), m) in weights.iter_mut().zip(gradient).zip(velocity) {
+            *m = momentum * *m - rate * *g;
+            *w += *m;
+        }
+    });
+    match done {
+        Ok([weights, _, velocity]) => (weights, velocity),
+        Err([weights, gradient, velocity]) => {
+            let velocity = velocity * momentum - gradient * rate;
+            (weights + velocity.clone(), velocity)
+        }
+    }
+}
+
+fn nesterov(
+    rate: f32,
+    momentum: f32,
+    weights: Tensor<1>,
+    gradient: Tensor<1>,
+    velocity: Tensor<1>,
+) -> (Tensor<1>, Tensor<1>) {
+    let done = in_place([weights, gradient, velocity], |[weights, gradient, velocity]| {
+        for ((w, g), m) in weights.iter_mut().zip(gradient).zip(velocity) {
+            let step = rate * *g;
+            *m = momentum * *m - step;
+            *w += momentum * *m - step;
+        }
+    });
+    match done {
+        Ok([weights, _, velocity]) => (weights, velocity),
+        Err([weights, gradient, velocity]) => {
+            let step = gradient * rate;
+            let velocity = velocity * momentum - step.clone();
+            (weights + velocity.clone() * momentum - step, velocity)
+        }
+    }
+}

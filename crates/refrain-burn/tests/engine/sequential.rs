@@ -1,0 +1,160 @@
+//! Building a stack of layers, its names and shapes, and what it refuses.
+
+use refrain_burn::burn::tensor::{Device, Tensor};
+use refrain_burn::layers::{self, Dense, Dropout, Flatten, LayerConfig};
+use refrain_burn::{Activation, AnyTensor, Forward as _, Initializer, Pass, Sequential};
+
+use crate::{assert_close, floats, rows};
+
+fn recipe(seed: u64) -> Sequential {
+    Sequential::input(&[1, 8, 8])
+        .layer(Flatten::new())
+        .layer(Dense::new(128).activation(Activation::Relu))
+        .layer(Dropout::new(0.2))
+        .layer(Dense::new(10).activation(Activation::Softmax))
+        .build(seed)
+        .unwrap()
+}
+
+#[test]
+fn names_shapes_and_numbers_of_weights() {
+    let model = recipe(42);
+    assert_eq!(model.input_shape(), [1, 8, 8]);
+    assert_eq!(model.output_shape(), [10]);
+    let names: Vec<_> = model.layer_names().collect();
+    assert_eq!(names, ["flatten", "dense", "dropout", "dense_1"]);
+    let summary = model.summary();
+    let parameters: Vec<_> = summary.rows.iter().map(|row| row.parameters).collect();
+    assert_eq!(parameters, [0, 8320, 0, 1290]);
+    assert_eq!((summary.trainable, summary.non_trainable), (9610, 0));
+}
+
+#[test]
+fn a_dense_layer_is_a_product_a_sum_and_an_activation() {
+    let model = Sequential::input(&[2])
+        .layer(
+            Dense::new(3)
+                .kernel_initializer(Initializer::Ones)
+                .bias_initializer(Initializer::Ones)
+                .activation(Activation::Relu),
+        )
+        .build(0)
+        .unwrap();
+    let x = AnyTensor::from(rows(&[1.0, 2.0, -3.0, 1.0], 2, &Device::default()));
+    assert_eq!(floats(model.forward(x)), [4.0, 4.0, 4.0, 0.0, 0.0, 0.0]);
+}
+
+/// A softmax over an image works line by line, as Keras' does, and not over the whole row.
+#[test]
+fn activations_are_along_the_last_axis_of_a_sample() {
+    let model = Sequential::input(&[2, 2])
+        .layer(layers::Activation::new(Activation::Softmax))
+        .build(0)
+        .unwrap();
+    let x = Tensor::<3>::from_data([[[0.0, 0.0], [1.0, 3.0]]], &Device::default());
+    let expected = [0.5, 0.5, 0.119_202_92, 0.880_797_1];
+    assert_close(&floats(model.forward(x.into())), &expected, 1e-6, "softmax of lines");
+    assert_eq!(model.closing_activation(), None, "no softmax of the row");
+}
+
+#[test]
+fn logits_and_closing_activation_make_the_output() {
+    let model = recipe(3);
+    let x = || AnyTensor::from(Tensor::<4>::ones([2, 1, 8, 8], &Device::default()));
+    let logits = model.pass(x(), Pass::inference().logits(true));
+    assert_eq!(floats(model.close(logits)), floats(model.forward(x())));
+}
+
+#[test]
+fn dropout_is_of_the_step_and_only_in_training() {
+    let model = Sequential::input(&[1000]).layer(Dropout::new(0.25)).build(0).unwrap();
+    let ones = || AnyTensor::from(Tensor::<2>::ones([10, 1000], &Device::default()));
+    let training = |seed| floats(model.pass(ones(), Pass::training(seed)));
+
+    assert_eq!(floats(model.pass(ones(), Pass::inference())), vec![1.0; 10_000]);
+    assert_eq!(training(7), training(7));
+    assert_ne!(training(7), training(8));
+    let kept = training(7).iter().filter(|&&x| x != 0.0).count();
+    // 0.75 within five standard errors.
+    assert!((kept as f64 / 10_000.0 - 0.75).abs() < 5.0 * (0.25 * 0.75 / 10_000.0_f64).sqrt());
+    let scale = (1.0 / 0.75) as f32;
+    assert!(training(7).iter().all(|&x| x == 0.0 || x == scale));
+
+    let two = Sequential::input(&[1000])
+        .layer(Dropout::new(0.5))
+        .layer(Dropout::new(0.5))
+        .build(0)
+        .unwrap();
+    let kept = floats(two.pass(ones(), Pass::training(7))).iter().filter(|&&x| x != 0.0).count();
+    assert!((2000..3000).contains(&kept), "layers must not drop the same: {kept}");
+}
+
+#[test]
+fn initial_weights_are_a_function_of_the_seed() {
+    let outputs = |seed| {
+        let x = Tensor::<4>::ones([1, 1, 8, 8], &Device::default());
+        floats(recipe(seed).forward(x.into()))
+    };
+    assert_eq!(outputs(42), outputs(42));
+    assert_ne!(outputs(42), outputs(43));
+}
+
+#[test]
+fn refuses_what_cannot_be_built() {
+    type Layers = Vec<LayerConfig>;
+    let units = |units| -> Layers { vec![Dense::new(units).into()] };
+    let named = |name: &str| -> LayerConfig { Dense::new(2).named(name).into() };
+    let rate = |rate| -> Layers { vec![Dropout::new(rate).into()] };
+    let cases: Vec<(&[usize], Layers, &str)> = vec![
+        (&[4], vec![], "the model has no layers; allowed: 1 or more"),
+        (
+            &[1, 8, 8],
+            units(10),
+            "layer `dense`: a dense layer takes vectors, and its input has the shape [1, 8, 8]; \
+             put { type = \"flatten\" } before it",
+        ),
+        (&[4], units(0), "layer `dense`: units is 0; allowed: 1 or more"),
+        (
+            &[1000],
+            units(usize::MAX),
+            "make more than 2147483648 weights; allowed here: units up to 2147483",
+        ),
+        (&[], units(1), "the model's input has the shape []"),
+        (&[4, 0], units(1), "the model's input has the shape [4, 0]"),
+        (&[usize::MAX, 2], units(1), "the model's input has the shape"),
+        (&[4], rate(1.0), "layer `dropout`: rate is 1; allowed: 0 or more and below 1"),
+        (&[4], rate(-0.1), "layer `dropout`: rate is -0.1;"),
+        (&[4], rate(f64::NAN), "layer `dropout`: rate is NaN;"),
+        (
+            &[4],
+            vec![named("head"), named("head")],
+            "two layers are named `head`; give one of them another `name`",
+        ),
+        (
+            &[4],
+            vec![Dense::new(2).into(), named("dense")],
+            "two layers are named `dense`; give one of them another `name`",
+        ),
+        (
+            &[4],
+            vec![named("a.b")],
+            "a layer is named `a.b`; allowed: at least one character, no dots",
+        ),
+        (&[4], vec![named("")], "a layer is named ``;"),
+        (&[4], vec![named("\u{1b}[31m")], "a layer is named `\\u{1b}[31m`;"),
+    ];
+    for (shape, layers, expected) in cases {
+        let error = Sequential::input(shape).layers(layers).build(0).unwrap_err();
+        assert!(error.is_config());
+        assert!(error.to_string().contains(expected), "{error}\n instead of {expected}");
+    }
+}
+
+#[test]
+fn refuses_samples_of_another_shape() {
+    let images = AnyTensor::from(Tensor::<4>::ones([2, 8, 8, 1], &Device::default()));
+    assert_eq!(
+        recipe(0).check_input(&images).unwrap_err().to_string(),
+        "samples have the shape [8, 8, 1], and the model takes [1, 8, 8]"
+    );
+}

@@ -1,0 +1,92 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Trains models from recipes: the experience of Keras' compile, fit and callbacks.
+#[derive(Parser)]
+#[command(name = "refrain", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Trains a recipe; without one, the built-in recipe on handwritten digits
+    Train(TrainArgs),
+    /// Draws a JSON log
+    Plot(PlotArgs),
+    /// Shows the learning rate over the epochs, before any training
+    Preview(PreviewArgs),
+    /// Prints the built-in recipe, to start your own from
+    Recipe,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = TrainArgs::EXIT)]
+pub(crate) struct TrainArgs {
+    /// The recipe, a TOML file; without it, the built-in one (`refrain recipe` prints it)
+    pub(crate) recipe: Option<PathBuf>,
+    /// Where the run's files go [default: runs/NAME, or runs/NAME-2, -3, .. where that exists]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Goes on with a run that was cut short (not in this version)
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Replaces the run that the folder holds
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) overwrite: bool,
+    /// Resumes although the recipe has changed; without --resume there is nothing to accept
+    #[arg(long)]
+    pub(crate) accept_changes: bool,
+    /// Changes a value of the recipe, for example fit.epochs=3 or callbacks.2.patience=10
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu"])]
+    pub(crate) device: String,
+    /// 0 nothing, 1 a live bar on a terminal, else a line per epoch, 2 a line per epoch
+    #[arg(long, value_name = "0|1|2", default_value_t = 1,
+          value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) verbose: u8,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+impl TrainArgs {
+    const EXIT: &str = "Exit status: 0 finished (early stop included), 1 failed, 2 wrong usage or \
+                        recipe, 130 or 143 interrupted by SIGINT or SIGTERM, after saving.";
+}
+
+#[derive(clap::Args)]
+pub(crate) struct PlotArgs {
+    /// The log, a JSON array of objects with `epoch`
+    pub(crate) log: PathBuf,
+    /// The picture, .png or .svg [default: training_from_json.png beside the log]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// What to draw, for example loss,val_loss [default: everything]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) metrics: Option<Vec<String>>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct PreviewArgs {
+    /// The recipe, a TOML file; without it, the built-in one
+    pub(crate) recipe: Option<PathBuf>,
+    /// Draws the rates into a picture, .png or .svg
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Prints a JSON array of rates
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// One rate per optimizer step instead of one per epoch
+    #[arg(long)]
+    pub(crate) steps: bool,
+    /// Changes a value of the recipe, for example fit.epochs=3
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}

@@ -1,0 +1,84 @@
+//! `refrain train`: trains a recipe.
+
+use std::time::Instant;
+
+use refrain::console::Console;
+use refrain::{Ending, Error, ModelAccess as _, Recipe, Result, StopHandle, files};
+
+use crate::args::TrainArgs;
+use crate::output::{complain, say};
+use crate::run_folder::RunFolder;
+use crate::signals::Signals;
+use crate::summary::Summary;
+use crate::{FINISHED, status_of};
+
+/// Trains; returns the exit status of a run that has begun.
+pub(crate) fn train(args: &TrainArgs) -> Result<u8> {
+    let began = Instant::now();
+    if args.resume {
+        return Err(Error::config(
+            "--resume is not in this version; train anew with --overwrite or into another --dir",
+        ));
+    }
+    let recipe = match &args.recipe {
+        Some(path) => Recipe::load(path, &args.set)?,
+        None => Recipe::builtin(&args.set)?,
+    };
+    let threads = args.threads.map_or(0, usize::from);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(Error::wrap)?;
+    let stop = StopHandle::default();
+    let signals = Signals::stop(&stop)?;
+
+    let folder = RunFolder::choose(args.dir.as_deref(), recipe.name(), args.overwrite)?;
+    let data = recipe.load_data()?;
+    let console = if args.verbose == 0 { Console::silent() } else { Console::stderr() };
+    let mut trainer = recipe
+        .trainer(&data)?
+        .console(console)
+        .stop_with(stop)
+        .callback(folder.opener(recipe.to_toml()?))
+        .callbacks(recipe.callbacks(folder.path())?);
+    let model = trainer.learner().model()?.summary();
+    if args.verbose > 0 {
+        complain(&model.to_string());
+        if recipe.has_checkpoint_section() {
+            complain("note: [checkpoint] is read, but this version writes no checkpoints");
+        }
+    }
+
+    let result = trainer.fit(&data, recipe.fit().verbose(args.verbose));
+    if let Err(error) = &result
+        && (error.is_config() || !folder.file("recipe.toml").exists())
+    {
+        // Nothing has begun.
+        return Err(error.clone());
+    }
+
+    let failure = result.as_ref().err();
+    let seconds = began.elapsed().as_secs_f64();
+    let summary = Summary::new(&trainer, failure, seconds, model.parameters());
+    // Also after a failure: the trained weights are worth keeping.
+    let saved = trainer
+        .learner()
+        .weights()
+        .and_then(|weights| weights.save(&folder.file("model.safetensors")))
+        .and_then(|()| {
+            let text = summary.to_json();
+            files::write_atomically(&folder.file("summary.json"), text.as_bytes())
+        });
+    if args.verbose > 0 {
+        say(&summary.to_text(folder.path(), &folder.list()))?;
+    }
+    match (result, saved) {
+        (Err(error), saved) => {
+            complain(&format!("error: {error}"));
+            if let Err(later) = saved {
+                complain(&format!("error: {later}"));
+            }
+            Ok(status_of(&error))
+        }
+        (Ok(_), Err(error)) => Err(error),
+        (Ok(history), Ok(())) if history.ending == Ending::Interrupted => Ok(signals.status()),
+        (Ok(_), Ok(())) => Ok(FINISHED),
+    }
+}

@@ -1,0 +1,112 @@
+//! The folder of a run: which one, and what is in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use refrain::{Callback, Error, Result, Run, files};
+
+/// Whatever of these a folder holds, it holds a run.
+const SIGNS: [&str; 4] = ["recipe.toml", "summary.json", "journal.jsonl", "checkpoints"];
+
+/// The folder that a new run will use; nothing is made yet.
+#[derive(Clone, Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    replaces: bool,
+}
+
+impl RunFolder {
+    /// Chooses the folder: `dir`, or `runs/NAME`, or where that exists `runs/NAME-2`, `-3`, ...
+    ///
+    /// # Errors
+    /// When `dir` holds a run already and `overwrite` was not asked for.
+    pub(crate) fn choose(dir: Option<&Path>, name: &str, overwrite: bool) -> Result<Self> {
+        let path = match dir {
+            Some(dir) => dir.to_path_buf(),
+            None if overwrite => Path::new("runs").join(name),
+            None => first_free(name),
+        };
+        if path.is_file() {
+            return Err(Error::config(format!("`{}` is a file; name a folder", path.display())));
+        }
+        let holds_run = SIGNS.iter().any(|sign| path.join(sign).exists());
+        if holds_run && !overwrite {
+            return Err(Error::config(format!(
+                "`{}` already holds a run; go on with it (--resume), replace it (--overwrite) or \
+                 choose another folder (--dir)",
+                path.display()
+            )));
+        }
+        Ok(Self { path, replaces: holds_run })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Names of the files in it, sorted; empty where it cannot be read.
+    pub(crate) fn list(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A callback that makes the folder when training begins, so that a run that is refused
+    /// before leaves nothing behind, and replaces nothing.
+    pub(crate) fn opener(&self, recipe: String) -> impl Callback + use<> {
+        Opener { folder: self.clone(), recipe }
+    }
+
+    /// Removes what the run before wrote and this one might not replace.
+    fn clear(&self) -> Result {
+        for name in ["summary.json", "model.safetensors"] {
+            let file = self.file(name);
+            match fs::remove_file(&file) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file("remove", &file, e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn first_free(name: &str) -> PathBuf {
+    let base = Path::new("runs").join(name);
+    if !base.exists() {
+        return base;
+    }
+    let numbered = |n: u64| Path::new("runs").join(format!("{name}-{n}"));
+    (2..).map(numbered).find(|path| !path.exists()).unwrap_or(base)
+}
+
+struct Opener {
+    folder: RunFolder,
+    recipe: String,
+}
+
+impl Callback for Opener {
+    fn name(&self) -> std::borrow::Cow<'static, str> {
+        "run_folder".into()
+    }
+
+    fn on_train_begin(&mut self, _: &mut Run<'_>) -> Result {
+        let path = self.folder.path();
+        fs::create_dir_all(path).map_err(|e| Error::file("create the folder", path, e))?;
+        if self.folder.replaces {
+            self.folder.clear()?;
+        }
+        files::write_atomically(&self.folder.file("recipe.toml"), self.recipe.as_bytes())
+    }
+}

@@ -1,0 +1,108 @@
+//! `summary.json`, and the lines printed at the end of a run.
+
+use std::path::Path;
+
+use refrain::callbacks::EarlyStopping;
+use refrain::{Ending, Error, History, RecipeLearner, Trainer};
+use serde_json::{Map, Value, json};
+
+/// How a run went.
+pub(crate) struct Summary {
+    outcome: &'static str,
+    by: Option<String>,
+    reason: Option<String>,
+    epochs: usize,
+    best_epoch: Option<usize>,
+    learning_rate: f64,
+    seconds: f64,
+    parameters: usize,
+    history: Map<String, Value>,
+    disabled: Vec<(String, String)>,
+}
+
+impl Summary {
+    /// Of the run that `trainer` has just made. `error`: what it failed with.
+    pub(crate) fn new(
+        trainer: &Trainer<RecipeLearner>,
+        error: Option<&Error>,
+        seconds: f64,
+        parameters: usize,
+    ) -> Self {
+        let history = trainer.history();
+        let (outcome, by, reason) = match (error, &history.ending) {
+            (Some(error), _) => {
+                ("failed", error.callback().map(str::to_owned), Some(error.to_string()))
+            }
+            (None, Ending::Stopped(stop)) => {
+                ("stopped", Some(stop.by.clone()), Some(stop.reason.clone()))
+            }
+            (None, Ending::Interrupted) => ("interrupted", None, None),
+            (None, Ending::Completed) => ("completed", None, None),
+        };
+        let best_epoch = trainer.get::<EarlyStopping>().and_then(EarlyStopping::best_epoch);
+        Self {
+            outcome,
+            by,
+            reason,
+            epochs: history.iter().last().map_or(0, |(epoch, _)| epoch + 1),
+            best_epoch: best_epoch.map(|epoch| epoch + 1),
+            learning_rate: trainer.learning_rate().get(),
+            seconds,
+            parameters,
+            history: columns(history),
+            disabled: trainer
+                .disabled()
+                .map(|(name, error)| (name.to_owned(), error.to_string()))
+                .collect(),
+        }
+    }
+
+    /// The file's text.
+    pub(crate) fn to_json(&self) -> String {
+        let json = json!({
+            "outcome": self.outcome,
+            "by": self.by,
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "learning_rate": self.learning_rate,
+            "seconds": self.seconds,
+            "parameters": self.parameters,
+            "history": self.history,
+        });
+        format!("{json:#}\n")
+    }
+
+    /// The lines for people.
+    pub(crate) fn to_text(&self, folder: &Path, files: &[String]) -> String {
+        let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let best = self.best_epoch.map(|epoch| format!(", best epoch {epoch}")).unwrap_or_default();
+        let plural = if self.epochs == 1 { "" } else { "s" };
+        let mut text = format!(
+            "\n{}{by}{reason}\n{} epoch{plural} in {:.2} s{best}, final learning rate {}",
+            capitalised(self.outcome),
+            self.epochs,
+            self.seconds,
+            self.learning_rate,
+        );
+        for (name, error) in &self.disabled {
+            text.push_str(&format!("\nCallback {name} was disabled: {error}"));
+        }
+        text.push_str(&format!("\nFiles in {}: {}", folder.display(), files.join(", ")));
+        text
+    }
+}
+
+/// One list a metric, one value an epoch: `null` where an epoch has none or none that is finite.
+fn columns(history: &History) -> Map<String, Value> {
+    let list = |name: &str| {
+        let values = history.column(name).into_iter().map(|x| x.filter(|x| x.is_finite()));
+        Value::from_iter(values)
+    };
+    history.names().into_iter().map(|name| (name.to_owned(), list(name))).collect()
+}
+
+fn capitalised(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

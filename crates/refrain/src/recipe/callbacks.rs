@@ -1,0 +1,171 @@
+//! The callbacks that a recipe can name, each with its options.
+
+use std::path::{Path, PathBuf};
+
+use refrain_core::callbacks::{
+    EarlyStopping, JsonTrainingLogger, StepLrScheduler, WarmupCosineScheduler,
+};
+use refrain_core::{Callback, CallbackExt as _, Monitor, OnFailure, Result};
+use refrain_plot::TrainingPlot;
+
+use super::reader::{Section, Value};
+
+/// Files of the run directory that no callback may write.
+const RESERVED: [&str; 4] = ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl"];
+
+type Build = fn(&Section<'_>, &Path) -> Result<Box<dyn Callback>>;
+
+/// Every callback by its name in a recipe.
+const CALLBACKS: [(&str, Build); 5] = [
+    ("early_stopping", early_stopping),
+    ("json_training_logger", json_training_logger),
+    ("step_lr_scheduler", step_lr_scheduler),
+    ("training_plot", training_plot),
+    ("warmup_cosine_scheduler", warmup_cosine_scheduler),
+];
+
+/// Builds one entry of `[[callbacks]]`. Relative paths are relative to `folder`.
+pub(super) fn build(value: &Value<'_>, index: usize, folder: &Path) -> Result<Box<dyn Callback>> {
+    let section = value.section(&format!("callback {}", index + 1))?;
+    let kind = section.require("type", "type = \"early_stopping\"")?;
+    let names = CALLBACKS.map(|(name, _)| name);
+    let build = kind.look_up("callback type", &names, |name| {
+        CALLBACKS.iter().find(|(known, _)| *known == name).map(|(_, build)| *build)
+    })?;
+    let mut callback = build(&section, folder)?;
+    if let Some(every) = section.get("every") {
+        callback = Box::new(callback.every(every.usize(1)?));
+    }
+    if let Some(name) = section.get("name") {
+        if name.str()?.is_empty() {
+            return Err(name.out_of_range("empty", "a name"));
+        }
+        callback = Box::new(callback.named(name.str()?));
+    }
+    if let Some(policy) = section.get("on_failure") {
+        let policy =
+            policy.look_up("failure policy", &["abort", "disable"], |name| match name {
+                "abort" => Some(OnFailure::Abort),
+                "disable" => Some(OnFailure::Disable),
+                _ => None,
+            })?;
+        callback = Box::new(callback.on_failure(policy));
+    }
+    section.finish()?;
+    // What is left to check needs no place more precise than the section.
+    callback.check().map_err(|e| section.error(e))?;
+    Ok(callback)
+}
+
+fn step_lr_scheduler(section: &Section<'_>, _: &Path) -> Result<Box<dyn Callback>> {
+    let mut scheduler = StepLrScheduler::default();
+    if let Some(factor) = section.get("factor") {
+        scheduler.factor =
+            factor.f64_in("a finite number above 0", |x| x.is_finite() && x > 0.0)?;
+    }
+    if let Some(step_epochs) = section.get("step_epochs") {
+        scheduler.step_epochs = step_epochs.usize(1)?;
+    }
+    if let Some(verbose) = section.get("verbose") {
+        scheduler.verbose = verbose.bool()?;
+    }
+    Ok(Box::new(scheduler))
+}
+
+fn warmup_cosine_scheduler(section: &Section<'_>, _: &Path) -> Result<Box<dyn Callback>> {
+    let mut scheduler = WarmupCosineScheduler::default();
+    if let Some(base_lr) = section.get("base_lr") {
+        scheduler.base_lr =
+            base_lr.f64_in("a finite number above 0", |x| x.is_finite() && x > 0.0)?;
+    }
+    if let Some(warmup_epochs) = section.get("warmup_epochs") {
+        scheduler.warmup_epochs = warmup_epochs.usize(0)?;
+    }
+    if let Some(total_epochs) = section.get("total_epochs") {
+        scheduler.total_epochs = total_epochs.usize(1)?;
+    }
+    Ok(Box::new(scheduler))
+}
+
+fn json_training_logger(section: &Section<'_>, folder: &Path) -> Result<Box<dyn Callback>> {
+    let file = output(section, "log_file", "training_log.json", folder)?;
+    let mut logger = JsonTrainingLogger::new(file);
+    if let Some(verbose) = section.get("verbose") {
+        logger = logger.verbose(verbose.bool()?);
+    }
+    Ok(Box::new(logger))
+}
+
+fn early_stopping(section: &Section<'_>, _: &Path) -> Result<Box<dyn Callback>> {
+    let mut stopping = EarlyStopping::new(monitor(section, 0.0)?);
+    if let Some(patience) = section.get("patience") {
+        stopping = stopping.patience(patience.usize(0)?);
+    }
+    if let Some(baseline) = section.get("baseline") {
+        stopping = stopping.baseline(baseline.f64_in("a number", |x| !x.is_nan())?);
+    }
+    if let Some(restore) = section.get("restore_best_weights") {
+        stopping = stopping.restore_best_weights(restore.bool()?);
+    }
+    if let Some(epoch) = section.get("start_from_epoch") {
+        stopping = stopping.start_from_epoch(epoch.usize(0)?);
+    }
+    if let Some(verbose) = section.get("verbose") {
+        stopping = stopping.verbose(verbose.bool()?);
+    }
+    Ok(Box::new(stopping))
+}
+
+fn training_plot(section: &Section<'_>, folder: &Path) -> Result<Box<dyn Callback>> {
+    let file = output(section, "file", "training_from_json.png", folder)?;
+    let mut plot = TrainingPlot::new(file);
+    if let Some(metrics) = section.get("metrics") {
+        let names = metrics.items()?.iter().map(Value::str).collect::<Result<Vec<_>>>()?;
+        plot = plot.metrics(names);
+    }
+    Ok(Box::new(plot))
+}
+
+/// `monitor`, `mode` and `min_delta`, with Keras' defaults.
+fn monitor(section: &Section<'_>, default_min_delta: f64) -> Result<Monitor> {
+    let name = section.get("monitor");
+    let key = name.as_ref().map_or(Ok("val_loss"), Value::str)?;
+    let mode = section.get("mode");
+    let monitor = match &mode {
+        None => Monitor::auto(key),
+        Some(mode) => mode.look_up("mode", &["auto", "min", "max"], |mode| match mode {
+            "auto" => Some(Monitor::auto(key)),
+            "min" => Some(Ok(Monitor::min(key))),
+            "max" => Some(Ok(Monitor::max(key))),
+            _ => None,
+        })?,
+    };
+    let monitor = monitor.map_err(|e| name.map_or_else(|| section.error(&e), |n| n.error(&e)))?;
+    let min_delta = match section.get("min_delta") {
+        Some(min_delta) => min_delta.f64_in("a finite number", f64::is_finite)?,
+        None => default_min_delta,
+    };
+    Ok(monitor.min_delta(min_delta))
+}
+
+/// A file that the callback writes.
+fn output(
+    section: &Section<'_>,
+    key: &'static str,
+    default: &str,
+    folder: &Path,
+) -> Result<PathBuf> {
+    let Some(value) = section.get(key) else {
+        return Ok(folder.join(default));
+    };
+    let file = value.str()?;
+    if file.is_empty() || file.contains('\0') {
+        return Err(value.out_of_range("empty", "the name of a file"));
+    }
+    if RESERVED.contains(&file) {
+        return Err(
+            value.out_of_range(format!("`{file}`, which the run itself writes"), "any other name")
+        );
+    }
+    Ok(folder.join(file))
+}

@@ -1,0 +1,99 @@
+//! `[fit]` and `[checkpoint]`.
+
+use std::collections::BTreeMap;
+
+use refrain_core::{Fit, Result, ValidationFreq};
+
+use super::reader::{Section, Value};
+
+/// What `[fit]` says.
+#[derive(Clone, Debug)]
+pub(super) struct FitRecipe {
+    pub(super) epochs: usize,
+    initial_epoch: usize,
+    pub(super) batch_size: usize,
+    shuffle: bool,
+    pub(super) steps_per_epoch: Option<usize>,
+    validation_freq: Option<ValidationFreq>,
+    validation_steps: Option<usize>,
+    validation_batch_size: Option<usize>,
+    class_weight: BTreeMap<usize, f32>,
+}
+
+pub(super) fn read(section: &Section<'_>) -> Result<FitRecipe> {
+    let count = |key, least| section.get(key).map(|value| value.usize(least)).transpose();
+    let fit = FitRecipe {
+        epochs: count("epochs", 1)?.unwrap_or(1),
+        initial_epoch: count("initial_epoch", 0)?.unwrap_or(0),
+        batch_size: count("batch_size", 1)?.unwrap_or(32),
+        shuffle: section.get("shuffle").map_or(Ok(true), |value| value.bool())?,
+        steps_per_epoch: count("steps_per_epoch", 1)?,
+        validation_freq: section.get("validation_freq").map(|value| freq(&value)).transpose()?,
+        validation_steps: count("validation_steps", 1)?,
+        validation_batch_size: count("validation_batch_size", 1)?,
+        class_weight: section.get("class_weight").map_or(Ok(BTreeMap::new()), |v| weights(&v))?,
+    };
+    section.finish()?;
+    Ok(fit)
+}
+
+impl FitRecipe {
+    pub(super) fn options<'a, B>(&self, validation_split: Option<f64>) -> Fit<'a, B> {
+        let mut fit = Fit::epochs(self.epochs)
+            .initial_epoch(self.initial_epoch)
+            .batch_size(self.batch_size)
+            .shuffle(self.shuffle)
+            .class_weight(self.class_weight.clone());
+        if let Some(split) = validation_split {
+            fit = fit.validation_split(split);
+        }
+        if let Some(steps) = self.steps_per_epoch {
+            fit = fit.steps_per_epoch(steps);
+        }
+        if let Some(freq) = &self.validation_freq {
+            fit = fit.validation_freq(freq.clone());
+        }
+        if let Some(steps) = self.validation_steps {
+            fit = fit.validation_steps(steps);
+        }
+        if let Some(size) = self.validation_batch_size {
+            fit = fit.validation_batch_size(size);
+        }
+        fit
+    }
+}
+
+/// `3`, or a list of epochs counted from 1.
+fn freq(value: &Value<'_>) -> Result<ValidationFreq> {
+    if value.is_array() {
+        let epochs = value.items()?.iter().map(|epoch| epoch.usize(1)).collect::<Result<_>>()?;
+        return Ok(ValidationFreq::At(epochs));
+    }
+    value.usize(1).map(ValidationFreq::Every)
+}
+
+/// `{ "0" = 1.0, "7" = 2.5 }`.
+fn weights(value: &Value<'_>) -> Result<BTreeMap<usize, f32>> {
+    let entry = |(class, weight): (&str, Value<'_>)| {
+        let class = class
+            .parse()
+            .map_err(|_| weight.error(format!("`{class}` is no class; allowed: 0, 1, 2, ..")))?;
+        let allowed = "a finite number, 0 or more";
+        let weight = weight.f64_in(allowed, |x| x.is_finite() && x >= 0.0)?;
+        Ok((class, weight as f32))
+    };
+    value.entries()?.into_iter().map(entry).collect()
+}
+
+/// `[checkpoint]` is read so that recipes that have it are checked as a whole. Checkpoints
+/// themselves come with `--resume`.
+pub(super) fn read_checkpoint(section: &Section<'_>) -> Result {
+    for key in ["every_epochs", "every_steps"] {
+        section.get(key).map_or(Ok(0), |value| value.usize(0))?;
+    }
+    if let Some(seconds) = section.get("every_seconds") {
+        seconds.f64_in("a finite number above 0", |x| x.is_finite() && x > 0.0)?;
+    }
+    section.get("keep").map_or(Ok(2), |value| value.usize(1))?;
+    section.finish()
+}

@@ -1,0 +1,241 @@
+//! Recipes: a whole run in one TOML file, data, model, optimizer, callbacks.
+
+mod callbacks;
+mod compile;
+mod data;
+mod fit;
+mod model;
+mod overrides;
+mod preview;
+mod reader;
+
+use std::path::{Path, PathBuf};
+
+use refrain_burn::{AnyLoss, BurnLearner, Sequential};
+use refrain_core::{Callback, Error, Fit, Result, Trainer, files};
+use toml_edit::DocumentMut;
+
+use reader::{Origin, Section};
+
+pub use data::RecipeData;
+
+/// A recipe longer than this is none.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The learner that a recipe describes.
+pub type RecipeLearner = BurnLearner<Sequential, AnyLoss>;
+
+/// Options of `fit` for a recipe's data.
+pub type RecipeFit<'a> = Fit<'a, <RecipeLearner as refrain_core::Learner>::Batch>;
+
+/// A run, described: every name and range in it is checked when it is read.
+///
+/// # Example
+/// ```
+/// use refrain::Recipe;
+///
+/// let recipe = Recipe::builtin(&["fit.epochs=2".into()])?;
+/// assert_eq!((recipe.name(), recipe.epochs()), ("digits", 2));
+///
+/// let error = Recipe::builtin(&["fit.epoch=2".into()]).unwrap_err();
+/// assert!(error.to_string().contains("unknown key `epoch`; did you mean `epochs`?"));
+/// # Ok::<(), refrain::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Name of the file, for messages.
+    origin: String,
+    /// The text after `--set`.
+    text: String,
+    /// Relative paths in the recipe are relative to it.
+    folder: PathBuf,
+    name: String,
+    seed: u64,
+    data: data::Data,
+    model: model::Model,
+    compile: compile::Compile,
+    fit: fit::FitRecipe,
+    has_checkpoint_section: bool,
+}
+
+impl Recipe {
+    /// Text of the built-in recipe: the exercise's whole pipeline on the embedded digits.
+    pub const BUILTIN: &str = include_str!("builtin.toml");
+
+    /// The built-in recipe with changes like `fit.epochs=3`.
+    ///
+    /// # Errors
+    /// When a change does not fit.
+    pub fn builtin(changes: &[String]) -> Result<Self> {
+        Self::read(Self::BUILTIN, "built-in recipe", Path::new("."), changes)
+    }
+
+    /// Reads a recipe file, with changes like `fit.epochs=3`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no recipe; the message has line and column, and the
+    /// nearest valid name.
+    pub fn load(path: &Path, changes: &[String]) -> Result<Self> {
+        let bytes = files::read(path, MAX_BYTES).map_err(|e| Error::config(e.to_string()))?;
+        let name = path.display().to_string();
+        let text = std::str::from_utf8(&bytes).map_err(|e| {
+            let at = e.valid_up_to();
+            Error::config(format!(
+                "`{name}` is no text file: byte {at} is not UTF-8; a recipe is TOML"
+            ))
+        })?;
+        if text.trim().is_empty() {
+            return Err(Error::config(format!(
+                "`{name}` is empty; `refrain recipe` prints one to start from"
+            )));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Self::read(text, &name, folder.unwrap_or(Path::new(".")), changes)
+    }
+
+    fn read(text: &str, name: &str, folder: &Path, changes: &[String]) -> Result<Self> {
+        // Before the changes, so that errors of the file have the file's lines.
+        reader::parse(&Origin { name: name.to_owned(), text })?;
+        let text = overrides::apply(text, changes)?;
+        let shown =
+            if changes.is_empty() { name.to_owned() } else { format!("{name} after --set") };
+        let origin = Origin { name: shown, text: &text };
+        let document = reader::parse(&origin)?;
+        let root = Section::root(&origin, &document);
+
+        let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("run");
+        let run_name = match root.get("name") {
+            Some(value) => {
+                let name = value.str()?;
+                if !is_run_name(name) {
+                    return Err(value.out_of_range(
+                        format!("{name:?}"),
+                        "1 to 100 letters, digits, `.`, `-`, `_` or spaces, not beginning with `.`: \
+                         it names the run's folder",
+                    ));
+                }
+                name
+            }
+            None if is_run_name(stem) => stem,
+            None => "run",
+        };
+        let seed = root.get("seed").map_or(Ok(0), |value| value.u64())?;
+        // All known tables are asked for before any is read: a typo in one is then told as such.
+        let data = root.section("data")?;
+        let model = root.section("model")?;
+        let compile = root.section("compile")?;
+        let fit = root.section("fit")?;
+        let checkpoint = root.section("checkpoint")?;
+        root.get("callbacks");
+        root.finish()?;
+        let missing = |name: &str| {
+            root.error(format!("[{name}] is missing; `refrain recipe` prints a whole recipe"))
+        };
+        let recipe = Self {
+            origin: origin.name.clone(),
+            folder: folder.to_path_buf(),
+            name: run_name.to_owned(),
+            seed,
+            data: data::read(&data.ok_or_else(|| missing("data"))?)?,
+            model: model::read(&model.ok_or_else(|| missing("model"))?)?,
+            compile: compile::read(&compile.ok_or_else(|| missing("compile"))?)?,
+            fit: fit::read(&fit.ok_or_else(|| missing("fit"))?)?,
+            has_checkpoint_section: checkpoint.is_some(),
+            text: String::new(),
+        };
+        if let Some(checkpoint) = checkpoint {
+            fit::read_checkpoint(&checkpoint)?;
+        }
+        let recipe = Self { text: text.clone(), ..recipe };
+        recipe.callbacks(Path::new(""))?;
+        Ok(recipe)
+    }
+
+    /// Name of the run: its `name`, or the file's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Epochs planned.
+    pub fn epochs(&self) -> usize {
+        self.fit.epochs
+    }
+
+    /// Whether the recipe asks for checkpoints in so many words.
+    pub fn has_checkpoint_section(&self) -> bool {
+        self.has_checkpoint_section
+    }
+
+    /// The recipe as used: with all changes, and with input paths that hold from anywhere.
+    ///
+    /// # Errors
+    /// When the current folder is unknown, which relative paths need.
+    pub fn to_toml(&self) -> Result<String> {
+        let Some(weights) = &self.model.weights else {
+            return Ok(self.text.clone());
+        };
+        let mut document: DocumentMut = self.text.parse().map_err(Error::wrap)?;
+        let absolute = std::path::absolute(self.folder.join(weights))?;
+        document["model"]["weights"] = toml_edit::value(absolute.display().to_string());
+        Ok(document.to_string())
+    }
+
+    /// Loads the data.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load_data(&self) -> Result<RecipeData> {
+        self.data.load()
+    }
+
+    /// The recipe's callbacks, in order. What they write goes into `folder`.
+    ///
+    /// # Errors
+    /// When a name or an option is wrong.
+    pub fn callbacks(&self, folder: &Path) -> Result<Vec<Box<dyn Callback>>> {
+        let origin = Origin { name: self.origin.clone(), text: &self.text };
+        let document = reader::parse(&origin)?;
+        let root = Section::root(&origin, &document);
+        let Some(list) = root.get("callbacks") else {
+            return Ok(Vec::new());
+        };
+        let items = list.items()?;
+        items.iter().enumerate().map(|(i, item)| callbacks::build(item, i, folder)).collect()
+    }
+
+    /// The model with its optimizer, loss and metrics, and without callbacks.
+    ///
+    /// # Errors
+    /// When the layers do not fit the data or each other, or the weights not the layers.
+    pub fn trainer(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
+        let in_recipe = |e: Error| e.context(&self.origin);
+        let layers = self.model.layers.clone();
+        let model = Sequential::input(data.sample_shape()).layers(layers).build(self.seed);
+        let model = model.map_err(in_recipe)?;
+        let mut optimizer = self.compile.optimizer.build();
+        let rate = optimizer.take_learning_rate();
+        let learner = BurnLearner::new(model, optimizer, self.compile.loss);
+        let mut trainer = Trainer::new(learner, rate).seed(self.seed);
+        for metric in &self.compile.metrics {
+            trainer = trainer.metric(*metric);
+        }
+        if let Some(weights) = &self.model.weights {
+            trainer.load_weights(self.folder.join(weights)).map_err(in_recipe)?;
+        }
+        Ok(trainer)
+    }
+
+    /// Options of `fit`.
+    pub fn fit(&self) -> RecipeFit<'static> {
+        self.fit.options(self.data.validation_split)
+    }
+}
+
+/// Whether `name` can name a folder everywhere.
+fn is_run_name(name: &str) -> bool {
+    let is_allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ');
+    (1..=100).contains(&name.len())
+        && !name.starts_with('.')
+        && name.trim() == name
+        && name.chars().all(is_allowed)
+}
