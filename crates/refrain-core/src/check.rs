@@ -1,7 +1,7 @@
 //! What is refused before the first batch, with the fix in the message.
 
 use crate::callback::RateAccess;
-use crate::error::{Error, Result, list_names};
+use crate::error::{Error, Escaped, Result, list_names};
 use crate::slot::Slot;
 
 /// Keys that every entry of a log has anyway.
@@ -83,7 +83,8 @@ fn check_keys(slots: &[Slot], metrics: &[String], has_validation: bool) -> Resul
                     slot.name, writer.name, writer.name
                 )));
             }
-            return Err(unknown_metric(&slot.name, key, &known, metrics));
+            let missing = no_metric(key, &known);
+            return Err(Error::config(format!("callback `{}`: {missing}", slot.name)));
         }
         for key in access.written() {
             if RESERVED.contains(&key.as_str()) {
@@ -100,21 +101,30 @@ fn check_keys(slots: &[Slot], metrics: &[String], has_validation: bool) -> Resul
     Ok(())
 }
 
-fn unknown_metric(callback: &str, key: &str, known: &[String], metrics: &[String]) -> Error {
+/// What to say of a metric that a run does not have.
+///
+/// # Example
+/// ```
+/// use refrain_core::no_metric;
+/// let known = ["loss", "accuracy", "val_loss", "val_accuracy"];
+/// assert_eq!(
+///     no_metric("val_acc", &known),
+///     "no metric named `val_acc`; this run has accuracy, loss, val_accuracy, val_loss; \
+///      did you mean `val_accuracy`?"
+/// );
+/// ```
+pub fn no_metric<S: AsRef<str>>(key: &str, known: &[S]) -> String {
+    let mut names: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+    names.sort_unstable();
     let hint = match key.strip_prefix("val_") {
-        Some(bare) if metrics.iter().any(|name| name == bare) => {
+        Some(bare) if names.contains(&bare) => {
             "; it needs validation: give validation_data or validation_split".to_owned()
         }
-        _ => {
-            nearest(key, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
-        }
+        _ => nearest(key, names.iter().copied())
+            .map(|name| format!("; did you mean `{name}`?"))
+            .unwrap_or_default(),
     };
-    let mut sorted: Vec<&String> = known.iter().collect();
-    sorted.sort();
-    Error::config(format!(
-        "callback `{callback}`: no metric named `{key}`; this run has {}{hint}",
-        list_names(sorted)
-    ))
+    format!("no metric named `{}`; this run has {}{hint}", Escaped(key), list_names(names))
 }
 
 /// The name nearest to `name`, if one is near enough to be what was meant.
@@ -123,17 +133,24 @@ fn unknown_metric(callback: &str, key: &str, known: &[String], metrics: &[String
 /// ```
 /// use refrain_core::nearest;
 /// assert_eq!(nearest("val_acc", ["val_accuracy", "loss"]), Some("val_accuracy"));
+/// assert_eq!(nearest("sdg", ["adam", "sgd"]), Some("sgd"));
 /// assert_eq!(nearest("zebra", ["val_accuracy", "loss"]), None);
 /// ```
 pub fn nearest<'a, S: AsRef<str> + 'a + ?Sized>(
     name: &str,
     names: impl IntoIterator<Item = &'a S>,
 ) -> Option<&'a str> {
+    // Jaro-Winkler likes a common beginning (`val_acc`), the edit distance knows slips (`sdg`).
+    let nearness = |candidate: &str| {
+        let beginning = strsim::jaro_winkler(name, candidate);
+        let slips = strsim::damerau_levenshtein(name, candidate);
+        let is_near = beginning > 0.8 || slips <= (name.chars().count() / 3).max(1);
+        is_near.then(|| beginning + strsim::normalized_damerau_levenshtein(name, candidate))
+    };
     names
         .into_iter()
         .map(AsRef::as_ref)
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(similarity, _)| *similarity > 0.75)
+        .filter_map(|candidate| Some((nearness(candidate)?, candidate)))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
 }

@@ -34,7 +34,7 @@ mod random;
 
 pub use callback::{Access, Callback, OnFailure, RateAccess};
 pub use callbacks::LambdaCallback;
-pub use check::nearest;
+pub use check::{nearest, no_metric};
 pub use combinators::{CallbackExt, Every, Named, WithPolicy};
 pub use dataset::Dataset;
 pub use error::{Error, Escaped, Result, list_names};

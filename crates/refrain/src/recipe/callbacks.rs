@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use refrain_core::callbacks::{
     EarlyStopping, JsonTrainingLogger, StepLrScheduler, WarmupCosineScheduler,
 };
-use refrain_core::{Callback, CallbackExt as _, Monitor, OnFailure, Result};
+use refrain_core::{Callback, CallbackExt as _, Monitor, OnFailure, Result, no_metric};
 use refrain_plot::TrainingPlot;
 
 use super::reader::{Section, Value};
@@ -13,7 +13,15 @@ use super::reader::{Section, Value};
 /// Files of the run directory that no callback may write.
 const RESERVED: [&str; 4] = ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl"];
 
-type Build = fn(&Section<'_>, &Path) -> Result<Box<dyn Callback>>;
+type Build = fn(&Section<'_>, &Context<'_>) -> Result<Box<dyn Callback>>;
+
+/// What building a callback may depend on.
+pub(super) struct Context<'a> {
+    /// Where the callback's files go.
+    pub(super) folder: &'a Path,
+    /// Every metric that this run will have.
+    pub(super) metrics: &'a [String],
+}
 
 /// Every callback by its name in a recipe.
 const CALLBACKS: [(&str, Build); 5] = [
@@ -24,15 +32,19 @@ const CALLBACKS: [(&str, Build); 5] = [
     ("warmup_cosine_scheduler", warmup_cosine_scheduler),
 ];
 
-/// Builds one entry of `[[callbacks]]`. Relative paths are relative to `folder`.
-pub(super) fn build(value: &Value<'_>, index: usize, folder: &Path) -> Result<Box<dyn Callback>> {
+/// Builds one entry of `[[callbacks]]`.
+pub(super) fn build(
+    value: &Value<'_>,
+    index: usize,
+    context: &Context<'_>,
+) -> Result<Box<dyn Callback>> {
     let section = value.section(&format!("callback {}", index + 1))?;
     let kind = section.require("type", "type = \"early_stopping\"")?;
     let names = CALLBACKS.map(|(name, _)| name);
     let build = kind.look_up("callback type", &names, |name| {
         CALLBACKS.iter().find(|(known, _)| *known == name).map(|(_, build)| *build)
     })?;
-    let mut callback = build(&section, folder)?;
+    let mut callback = build(&section, context)?;
     if let Some(every) = section.get("every") {
         callback = Box::new(callback.every(every.usize(1)?));
     }
@@ -57,7 +69,7 @@ pub(super) fn build(value: &Value<'_>, index: usize, folder: &Path) -> Result<Bo
     Ok(callback)
 }
 
-fn step_lr_scheduler(section: &Section<'_>, _: &Path) -> Result<Box<dyn Callback>> {
+fn step_lr_scheduler(section: &Section<'_>, _: &Context<'_>) -> Result<Box<dyn Callback>> {
     let mut scheduler = StepLrScheduler::default();
     if let Some(factor) = section.get("factor") {
         scheduler.factor =
@@ -72,7 +84,7 @@ fn step_lr_scheduler(section: &Section<'_>, _: &Path) -> Result<Box<dyn Callback
     Ok(Box::new(scheduler))
 }
 
-fn warmup_cosine_scheduler(section: &Section<'_>, _: &Path) -> Result<Box<dyn Callback>> {
+fn warmup_cosine_scheduler(section: &Section<'_>, _: &Context<'_>) -> Result<Box<dyn Callback>> {
     let mut scheduler = WarmupCosineScheduler::default();
     if let Some(base_lr) = section.get("base_lr") {
         scheduler.base_lr =
@@ -87,8 +99,8 @@ fn warmup_cosine_scheduler(section: &Section<'_>, _: &Path) -> Result<Box<dyn Ca
     Ok(Box::new(scheduler))
 }
 
-fn json_training_logger(section: &Section<'_>, folder: &Path) -> Result<Box<dyn Callback>> {
-    let file = output(section, "log_file", "training_log.json", folder)?;
+fn json_training_logger(section: &Section<'_>, context: &Context<'_>) -> Result<Box<dyn Callback>> {
+    let file = output(section, "log_file", "training_log.json", context.folder)?;
     let mut logger = JsonTrainingLogger::new(file);
     if let Some(verbose) = section.get("verbose") {
         logger = logger.verbose(verbose.bool()?);
@@ -96,8 +108,8 @@ fn json_training_logger(section: &Section<'_>, folder: &Path) -> Result<Box<dyn 
     Ok(Box::new(logger))
 }
 
-fn early_stopping(section: &Section<'_>, _: &Path) -> Result<Box<dyn Callback>> {
-    let mut stopping = EarlyStopping::new(monitor(section, 0.0)?);
+fn early_stopping(section: &Section<'_>, context: &Context<'_>) -> Result<Box<dyn Callback>> {
+    let mut stopping = EarlyStopping::new(monitor(section, context.metrics, 0.0)?);
     if let Some(patience) = section.get("patience") {
         stopping = stopping.patience(patience.usize(0)?);
     }
@@ -116,20 +128,29 @@ fn early_stopping(section: &Section<'_>, _: &Path) -> Result<Box<dyn Callback>> 
     Ok(Box::new(stopping))
 }
 
-fn training_plot(section: &Section<'_>, folder: &Path) -> Result<Box<dyn Callback>> {
-    let file = output(section, "file", "training_from_json.png", folder)?;
+fn training_plot(section: &Section<'_>, context: &Context<'_>) -> Result<Box<dyn Callback>> {
+    let file = output(section, "file", "training_from_json.png", context.folder)?;
     let mut plot = TrainingPlot::new(file);
     if let Some(metrics) = section.get("metrics") {
-        let names = metrics.items()?.iter().map(Value::str).collect::<Result<Vec<_>>>()?;
-        plot = plot.metrics(names);
+        let metric = |value: &Value<'_>| {
+            let name = value.str()?;
+            check_metric(value, name, context.metrics)?;
+            Ok(name.to_owned())
+        };
+        plot = plot.metrics(metrics.items()?.iter().map(metric).collect::<Result<Vec<_>>>()?);
     }
     Ok(Box::new(plot))
 }
 
 /// `monitor`, `mode` and `min_delta`, with Keras' defaults.
-fn monitor(section: &Section<'_>, default_min_delta: f64) -> Result<Monitor> {
+fn monitor(section: &Section<'_>, metrics: &[String], default_min_delta: f64) -> Result<Monitor> {
     let name = section.get("monitor");
     let key = name.as_ref().map_or(Ok("val_loss"), Value::str)?;
+    match &name {
+        Some(value) => check_metric(value, key, metrics)?,
+        None if metrics.iter().any(|metric| metric == key) => {}
+        None => return Err(section.error(no_metric(key, metrics))),
+    }
     let mode = section.get("mode");
     let monitor = match &mode {
         None => Monitor::auto(key),
@@ -146,6 +167,13 @@ fn monitor(section: &Section<'_>, default_min_delta: f64) -> Result<Monitor> {
         None => default_min_delta,
     };
     Ok(monitor.min_delta(min_delta))
+}
+
+fn check_metric(value: &Value<'_>, name: &str, metrics: &[String]) -> Result {
+    if metrics.iter().any(|metric| metric == name) {
+        return Ok(());
+    }
+    Err(value.error(no_metric(name, metrics)))
 }
 
 /// A file that the callback writes.

@@ -1,6 +1,7 @@
 //! `[compile]`: optimizer, loss and metrics.
 
-use refrain_burn::{Adam, AnyLoss, AnyMetric, Optimizer, Sgd};
+use refrain_burn::burn::tensor::Tensor;
+use refrain_burn::{Adam, AnyLoss, AnyMetric, Metric, Optimizer, Sgd, Targets};
 use refrain_core::Result;
 
 use super::reader::{Section, Value};
@@ -124,6 +125,11 @@ fn loss(value: &Value<'_>) -> Result<AnyLoss> {
     }
     section.finish()?;
     Ok(loss)
+}
+
+/// The metric's name in the logs.
+pub(super) fn metric_name(metric: &AnyMetric) -> String {
+    Metric::<Tensor<2>, Targets>::name(metric)
 }
 
 fn metric(value: &Value<'_>) -> Result<AnyMetric> {

@@ -199,8 +199,22 @@ impl Recipe {
         let Some(list) = root.get("callbacks") else {
             return Ok(Vec::new());
         };
+        let metrics = self.metric_names();
+        let context = callbacks::Context { folder, metrics: &metrics };
         let items = list.items()?;
-        items.iter().enumerate().map(|(i, item)| callbacks::build(item, i, folder)).collect()
+        items.iter().enumerate().map(|(i, item)| callbacks::build(item, i, &context)).collect()
+    }
+
+    /// Every key that the logs of this run will have.
+    fn metric_names(&self) -> Vec<String> {
+        let mut names = vec!["loss".to_owned()];
+        names.extend(self.compile.metrics.iter().map(compile::metric_name));
+        if self.data.validation_split.is_some() {
+            let validation: Vec<String> = names.iter().map(|name| format!("val_{name}")).collect();
+            names.extend(validation);
+        }
+        names.push("learning_rate".to_owned());
+        names
     }
 
     /// The model with its optimizer, loss and metrics, and without callbacks.
@@ -212,6 +226,13 @@ impl Recipe {
         let layers = self.model.layers.clone();
         let model = Sequential::input(data.sample_shape()).layers(layers).build(self.seed);
         let model = model.map_err(in_recipe)?;
+        if let (AnyLoss::SparseCategoricalCrossentropy(_), &[.., outputs]) =
+            (&self.compile.loss, model.output_shape())
+        {
+            // Before the first batch, and before anything is written.
+            let fits = data.check_labels(outputs);
+            fits.map_err(|e| Error::config(format!("{}: {e}", self.origin)))?;
+        }
         let mut optimizer = self.compile.optimizer.build();
         let rate = optimizer.take_learning_rate();
         let learner = BurnLearner::new(model, optimizer, self.compile.loss);

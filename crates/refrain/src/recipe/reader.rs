@@ -155,12 +155,12 @@ impl<'t> Value<'t> {
         let DeValue::Integer(i) = self.value.get_ref() else {
             return Err(self.wrong_type(&allowed()));
         };
-        let found = i128::from_str_radix(i.as_str(), i.radix()).ok();
-        match found.and_then(|i| usize::try_from(i).ok()) {
-            Some(i) if i > MOST => {
-                Err(self.out_of_range(i, &format!("a whole number, {least} to {MOST}")))
+        let found = i128::from_str_radix(i.as_str(), i.radix()).unwrap_or(i128::MAX);
+        match usize::try_from(found) {
+            Ok(count) if (least..=MOST).contains(&count) => Ok(count),
+            _ if found > MOST as i128 => {
+                Err(self.out_of_range(i.as_str(), &format!("a whole number, {least} to {MOST}")))
             }
-            Some(i) if i >= least => Ok(i),
             _ => Err(self.out_of_range(i.as_str(), &allowed())),
         }
     }
