@@ -94,46 +94,53 @@ fn shares(right: Tensor<1, Bool>) -> Tensor<1> {
     right.float()
 }
 
-/// One of the metrics, chosen at run time: `accuracy`, or any loss.
+/// One of the metrics, chosen at run time: `accuracy`, or any loss. Its name in the logs is the one
+/// that was asked for, `acc` or `accuracy`, as in Keras.
 #[derive(Clone, Copy, Debug)]
-pub enum AnyMetric {
-    /// [`Accuracy`].
+pub struct AnyMetric {
+    name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
     Accuracy(Accuracy),
-    /// A loss under its own name.
     Loss(AnyLoss),
 }
 
 impl AnyMetric {
-    /// Keras' names. `acc`, `bce` and `mse` are understood too.
+    /// Keras' names.
     pub const NAMES: &[&str] = &[
         "accuracy",
+        "acc",
         "sparse_categorical_crossentropy",
         "categorical_crossentropy",
         "binary_crossentropy",
+        "bce",
         "mean_squared_error",
+        "mse",
     ];
 
     /// The metric of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "accuracy" | "acc" => Some(Self::Accuracy(Accuracy)),
-            _ => AnyLoss::from_name(name).map(Self::Loss),
-        }
+        let name = Self::NAMES.iter().copied().find(|known| *known == name)?;
+        let kind = match name {
+            "accuracy" | "acc" => Kind::Accuracy(Accuracy),
+            _ => Kind::Loss(AnyLoss::from_name(name)?),
+        };
+        Some(Self { name, kind })
     }
 }
 
 impl Metric<Tensor<2>, Targets> for AnyMetric {
     fn name(&self) -> String {
-        match self {
-            Self::Accuracy(accuracy) => Metric::<Tensor<2>, Targets>::name(accuracy),
-            Self::Loss(loss) => Loss::<Tensor<2>>::name(loss).to_owned(),
-        }
+        self.name.to_owned()
     }
 
     fn values(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
-        match self {
-            Self::Accuracy(accuracy) => accuracy.values(outputs, targets),
-            Self::Loss(loss) => loss.forward(outputs, targets),
+        match &self.kind {
+            Kind::Accuracy(accuracy) => accuracy.values(outputs, targets),
+            Kind::Loss(loss) => loss.forward(outputs, targets),
         }
     }
 }

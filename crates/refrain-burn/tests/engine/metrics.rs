@@ -40,7 +40,7 @@ fn losses_are_metrics_of_their_name() {
     for name in AnyMetric::NAMES {
         assert_eq!(AnyMetric::from_name(name).unwrap().name(), *name);
     }
-    assert_eq!(AnyMetric::from_name("acc").unwrap().name(), "accuracy");
+    assert_eq!(AnyMetric::from_name("acc").unwrap().name(), "acc");
     assert!(AnyMetric::from_name("accuracies").is_none());
     let chosen = AnyMetric::from_name("mse").unwrap();
     let targets = Targets::Rows(rows(&[0.0, 4.0], 1, &device));

@@ -10,6 +10,10 @@ use crate::logs::Logs;
 use crate::outcome::Outcome;
 use crate::run::Run;
 
+/// Characters of the bar, as in Keras.
+#[cfg(feature = "progress")]
+const BAR_WIDTH: usize = 20;
+
 /// Shows `Epoch 3/50` and a live bar with ms/step, loss and metrics on a terminal; one plain line
 /// per epoch elsewhere. Appended by `fit` unless `verbose` is 0 or it is already in the list.
 ///
@@ -82,7 +86,7 @@ impl ProgbarLogger {
         let target = console.draw_target();
         let (length, template) = match steps {
             0 => (None, "{pos}/Unknown {msg}"),
-            _ => (Some(steps), "{pos:>}/{len} {bar:20.green/white} {msg}"),
+            _ => (Some(steps), "{pos}/{len} {bar:20.green/white} {msg}"),
         };
         let bar = ProgressBar::with_draw_target(length, target);
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -113,19 +117,17 @@ impl ProgbarLogger {
         Ok(())
     }
 
-    /// Leaves the finished bar where it is.
+    /// Replaces the live bar by a line that stays, whatever the terminal's width.
     #[cfg(feature = "progress")]
     fn close_bar(&self, run: &mut Run<'_>, logs: &str) -> bool {
-        let console = run.console();
-        let Some(bar) = console.bar.take() else {
+        let Some(bar) = run.console().bar.take() else {
             return false;
         };
-        bar.set_position(self.steps as u64);
-        bar.finish_with_message(format!(
-            "{} {}{logs}",
-            seconds(self.epoch_began.elapsed()),
-            self.step_time()
-        ));
+        bar.finish_and_clear();
+        let steps = self.steps;
+        let full = "━".repeat(BAR_WIDTH);
+        let time = seconds(self.epoch_began.elapsed());
+        run.print(&format!("{steps}/{steps} {full} {time} {}{logs}", self.step_time()));
         true
     }
 }
@@ -181,7 +183,7 @@ impl Callback for ProgbarLogger {
         // Of an epoch that did not end.
         #[cfg(feature = "progress")]
         if let Some(bar) = run.console().bar.take() {
-            bar.abandon();
+            bar.finish_and_clear();
         }
         #[cfg(not(feature = "progress"))]
         let _ = run;

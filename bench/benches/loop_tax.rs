@@ -1,11 +1,11 @@
 //! What the loop costs: `fit` with a learner that does nothing, by number of callbacks.
 //!
-//! `cargo bench -p refrain-core`; each figure is for 1,000 steps, so microseconds there are
+//! `cargo bench -p refrain-bench --bench loop_tax`; each figure is for 1,000 steps, so microseconds there are
 //! nanoseconds a step.
 
 use divan::Bencher;
-use refrain_core::testing::Script;
-use refrain_core::{Fit, LambdaCallback, Trainer};
+use refrain::testing::Script;
+use refrain::{Fit, LambdaCallback, Trainer};
 
 fn main() {
     divan::main();

@@ -2,14 +2,14 @@
 //! update alone on a wide one.
 
 use divan::Bencher;
-use refrain_burn::burn::module::ParamId;
-use refrain_burn::burn::tensor::{Device, Tensor};
-use refrain_burn::layers::{Dense, Dropout, Flatten};
-use refrain_burn::{
+use refrain::burn::module::ParamId;
+use refrain::burn::tensor::{Device, Tensor};
+use refrain::layers::{Dense, Dropout, Flatten};
+use refrain::{
     Accuracy, Activation, Adam, AnyTensor, ArrayDataset, BurnLearner, Optimizer, Sequential, Sgd,
     SparseCategoricalCrossentropy,
 };
-use refrain_core::{Dataset as _, Learner as _, TrackMetric as _, TrainStep};
+use refrain::{Dataset as _, Learner as _, TrackMetric as _, TrainStep};
 
 type Learner = BurnLearner<Sequential, SparseCategoricalCrossentropy>;
 
@@ -30,7 +30,7 @@ fn learner(optimizer: Box<dyn Optimizer>) -> Learner {
     learner
 }
 
-fn data() -> ArrayDataset<AnyTensor, Tensor<1, refrain_burn::burn::tensor::Int>> {
+fn data() -> ArrayDataset<AnyTensor, Tensor<1, refrain::burn::tensor::Int>> {
     let inputs = (0..128 * 64).map(|i| (i * 7 % 17) as f32 / 16.0).collect();
     ArrayDataset::new(&[1, 8, 8], inputs)
         .and_then(|data| data.labels((0..128).map(|i| i % 10)))
