@@ -2,8 +2,8 @@
 
 use std::f64::consts::TAU;
 
+use chacha20::ChaCha8Rng;
 use rand::{Rng, RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 
 /// Standard deviation of a normal distribution cut off at two of its own.
 const CUT_DEVIATION: f64 = 0.879_625_661_034_239_8;

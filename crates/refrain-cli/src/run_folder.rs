@@ -32,8 +32,8 @@ impl RunFolder {
         let holds_run = SIGNS.iter().any(|sign| path.join(sign).exists());
         if holds_run && !overwrite {
             return Err(Error::config(format!(
-                "`{}` already holds a run; go on with it (--resume), replace it (--overwrite) or \
-                 choose another folder (--dir)",
+                "`{}` already holds a run; replace it (--overwrite), choose another folder (--dir), \
+                 or, from a later version on, go on with it (--resume)",
                 path.display()
             )));
         }

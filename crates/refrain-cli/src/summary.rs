@@ -79,7 +79,7 @@ impl Summary {
         let best = self.best_epoch.map(|epoch| format!(", best epoch {epoch}")).unwrap_or_default();
         let plural = if self.epochs == 1 { "" } else { "s" };
         let mut text = format!(
-            "\n{}{by}{reason}\n{} epoch{plural} in {:.2} s{best}, final learning rate {}",
+            "\n{}{by}{reason}\n{} epoch{plural} in {:.2} s{best}, final learning rate {:?}",
             capitalised(self.outcome),
             self.epochs,
             self.seconds,

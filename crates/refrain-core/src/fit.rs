@@ -178,14 +178,6 @@ impl<'a, B> Fit<'a, B> {
         self.verbose = verbose;
         self
     }
-
-    /// Batches in a full epoch on `data`.
-    ///
-    /// # Errors
-    /// What `fit` would refuse on this data.
-    pub fn count_steps(self, data: &'a dyn Dataset<Batch = B>) -> Result<usize> {
-        Ok(Plan::new(data, self)?.steps_per_epoch())
-    }
 }
 
 /// The batches of a run: everything checked, sizes known.

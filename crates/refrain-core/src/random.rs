@@ -1,8 +1,8 @@
 //! Randomness as a function of (seed, purpose, index): nothing to save, nothing to restore.
 
+use chacha20::ChaCha8Rng;
 use rand::RngExt as _;
 use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
 
 /// What random numbers are for; each purpose has its own stream.
 #[derive(Clone, Copy, Debug)]

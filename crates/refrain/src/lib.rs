@@ -22,3 +22,7 @@ pub mod prelude {
         Logs, Monitor, OnFailure, Outcome, Result, Run, Trainer,
     };
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,8 +1,8 @@
 //! Dropout.
 
 use burn::tensor::{Distribution, Tensor, TensorData};
+use chacha20::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 use refrain_core::Result;
 
 use super::{LayerConfig, Place};

@@ -28,12 +28,14 @@ pub enum AnyLoss {
 }
 
 impl AnyLoss {
-    /// Keras' names. `bce` and `mse` are understood too.
+    /// Keras' names.
     pub const NAMES: &[&str] = &[
         "sparse_categorical_crossentropy",
         "categorical_crossentropy",
         "binary_crossentropy",
+        "bce",
         "mean_squared_error",
+        "mse",
     ];
 
     /// The loss of that name, on probabilities.

@@ -46,7 +46,7 @@ fn table(unit: ScheduleAxis, rates: &[f64]) -> String {
         let stretch = rates[first..].iter().take_while(|rate| **rate == rates[first]).count();
         let last = first + stretch;
         let range = if stretch == 1 { last.to_string() } else { format!("{} - {last}", first + 1) };
-        let _ = write!(text, "\n{range:>12}  {}", rates[first]);
+        let _ = write!(text, "\n{range:>12}  {:?}", rates[first]);
         first = last;
     }
     text

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -100,7 +101,8 @@ impl Callback for JsonTrainingLogger {
     }
 
     fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {
-        let entry = entry(run.progress.epoch, &jiff::Timestamp::now().to_string(), epoch.logs)?;
+        let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let entry = entry(run.progress.epoch, &now, epoch.logs)?;
         let separator = if self.state.epochs == 0 { "" } else { "," };
         let _ = write!(self.state.entries, "{separator}\n  {}", Value::Object(entry));
         self.state.epochs += 1;

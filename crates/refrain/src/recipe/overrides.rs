@@ -31,7 +31,7 @@ pub(super) fn apply(text: &str, changes: &[String]) -> Result<String> {
             )));
         }
         let item = walk(document.as_item_mut(), &keys, path)?;
-        *item = Item::Value(parse(value.trim()));
+        *item = replacement(item, parse(value.trim()), path)?;
     }
     Ok(document.to_string())
 }
@@ -39,6 +39,18 @@ pub(super) fn apply(text: &str, changes: &[String]) -> Result<String> {
 /// TOML where it is TOML, else a string: `--set compile.loss=mse` needs no quotes.
 fn parse(value: &str) -> Value {
     value.parse().unwrap_or_else(|_| value.into())
+}
+
+/// What takes the place of `old`. A table stays a table of its own: an inline one in a list of
+/// `[[callbacks]]` would not be written out.
+fn replacement(old: &Item, value: Value, path: &str) -> Result<Item> {
+    match value {
+        Value::InlineTable(table) if old.is_table() => Ok(Item::Table(table.into_table())),
+        _ if old.is_table() => Err(Error::config(format!(
+            "--set {path}: `{path}` is a table; give one, like {{ key = 1 }}, or set a key in it"
+        ))),
+        value => Ok(Item::Value(value)),
+    }
 }
 
 /// The place that `keys` lead to; tables that are missing on the way are made.
@@ -127,11 +139,18 @@ type = "early_stopping"
         check("name=plain words", "name = \"plain words\"");
         check("compile.metrics=[\"accuracy\"]", "metrics = [\"accuracy\"]");
         check("fit.epochs=3", "[[callbacks]]");
+        check(
+            "callbacks.0={ type = \"training_plot\" }",
+            "[[callbacks]]\ntype = \"training_plot\"",
+        );
+        check("fit={ epochs = 7 }", "epochs = 7");
+        check("callbacks=[]", "= []");
     }
 
     #[test]
     fn bad_changes_say_why() {
         check("fit.epochs", "error: --set `fit.epochs` has no `=`");
+        check("callbacks.0=3", "error: --set callbacks.0: `callbacks.0` is a table");
         check("fit..epochs=3", "error: --set `fit..epochs=3`: the key");
         check("fit.epochs.x=3", "error: --set fit.epochs.x: `fit.epochs` is a plain value");
         check(

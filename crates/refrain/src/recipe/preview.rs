@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use refrain_core::console::Console;
 use refrain_core::testing::Script;
-use refrain_core::{Callback, Fit, LambdaCallback, RateAccess, Result, Trainer};
+use refrain_core::{Callback, Dataset as _, LambdaCallback, RateAccess, Result, Trainer};
 
 use super::Recipe;
 
@@ -30,12 +30,8 @@ impl Recipe {
 
     fn preview(&self) -> Result<(Vec<f64>, Vec<f64>)> {
         let samples = self.load_data()?;
-        let steps_per_epoch = self.fit().count_steps(&samples)?;
-        let is_schedule = |callback: &Box<dyn Callback>| {
-            let access = callback.access();
-            access.rate() != RateAccess::None && access.read().is_empty()
-        };
-        let callbacks = self.callbacks("".as_ref())?.into_iter().filter(is_schedule);
+        let callbacks = self.callbacks("".as_ref())?;
+        let callbacks = callbacks.into_iter().filter(|callback| is_schedule(&**callback));
         let steps = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&steps);
         let record = LambdaCallback::new("preview").on_backward_end(move |run, _| {
@@ -48,11 +44,18 @@ impl Recipe {
             .console(Console::silent())
             .callbacks(callbacks)
             .callback(record);
-        let fit = Fit::epochs(self.fit.epochs).batch_size(1).shuffle(false).verbose(0);
-        let history = trainer.fit(&script.samples(steps_per_epoch), fit)?;
+        // The same epochs, batches and split; only the order is not worth its time.
+        let fit = self.fit.options(self.data.validation_split).shuffle(false).verbose(0);
+        let history = trainer.fit(&script.samples(samples.len()), fit)?;
         let epochs = history.column("learning_rate").into_iter().flatten().collect();
         drop(trainer);
         let steps = std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner));
         Ok((epochs, steps))
     }
+}
+
+/// Whether a callback changes the rate, and needs no metric to do so.
+fn is_schedule(callback: &dyn Callback) -> bool {
+    let access = callback.access();
+    access.rate() != RateAccess::None && access.read().is_empty()
 }
