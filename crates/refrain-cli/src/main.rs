@@ -12,7 +12,7 @@ mod summary;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use refrain::{Error, Escaped};
+use refrain::Error;
 
 use args::{Args, Command};
 
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            output::complain(&format!("error: {}", Escaped(&error.to_string())));
+            output::complain(&format!("error: {error}"));
             ExitCode::from(status_of(&error))
         }
     }

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write as _};
 
-use refrain::{Error, Result};
+use refrain::{Error, Escaped, Result};
 
-/// Prints a result. A reader that has left (`| head`) is no failure.
+/// Prints a result, line by line, control characters escaped. A reader that has left (`| head`) is no failure.
 pub(crate) fn say(text: &str) -> Result {
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    let written = text.split('\n').try_for_each(|line| writeln!(stdout, "{}", Escaped(line)));
+    match written.and_then(|()| stdout.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             Err(Error::msg(format!("cannot write to standard output: {e}")))
         }
@@ -15,8 +16,8 @@ pub(crate) fn say(text: &str) -> Result {
     }
 }
 
-/// Prints a diagnostic.
+/// Prints a diagnostic of one line.
 pub(crate) fn complain(text: &str) {
     // There is no third stream to complain to.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", Escaped(text));
 }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use refrain::{Callback, Error, Result, Run, files};
+use refrain::{Callback, Error, Recipe, Result, Run, files};
 
 /// Whatever of these a folder holds, it holds a run.
-const SIGNS: [&str; 4] = ["recipe.toml", "summary.json", "journal.jsonl", "checkpoints"];
+const SIGNS: [&str; 5] =
+    ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
 
 /// The folder that a new run will use; nothing is made yet.
 #[derive(Clone, Debug)]
@@ -63,14 +64,21 @@ impl RunFolder {
 
     /// A callback that makes the folder when training begins, so that a run that is refused
     /// before leaves nothing behind, and replaces nothing.
-    pub(crate) fn opener(&self, recipe: String) -> impl Callback + use<> {
-        Opener { folder: self.clone(), recipe }
+    ///
+    /// It prints `table`, the model's, first.
+    pub(crate) fn opener(&self, recipe: String, table: String) -> impl Callback + use<> {
+        Opener { folder: self.clone(), recipe, table }
     }
 
-    /// Removes what the run before wrote and this one might not replace.
+    /// Removes what the run before wrote, and nothing else.
     fn clear(&self) -> Result {
-        for name in ["summary.json", "model.safetensors"] {
-            let file = self.file(name);
+        let own = ["summary.json", "model.safetensors"].map(|name| self.file(name));
+        // A recipe that this version cannot read keeps its callbacks' files: better too many.
+        let outputs = Recipe::load(&self.file("recipe.toml"), &[])
+            .and_then(|recipe| recipe.outputs(self.path()))
+            .unwrap_or_default();
+        let inside = outputs.into_iter().filter(|file| file.starts_with(self.path()));
+        for file in own.into_iter().chain(inside) {
             match fs::remove_file(&file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::file("remove", &file, e));
@@ -94,6 +102,7 @@ fn first_free(name: &str) -> PathBuf {
 struct Opener {
     folder: RunFolder,
     recipe: String,
+    table: String,
 }
 
 impl Callback for Opener {
@@ -101,7 +110,8 @@ impl Callback for Opener {
         "run_folder".into()
     }
 
-    fn on_train_begin(&mut self, _: &mut Run<'_>) -> Result {
+    fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
+        run.print(&self.table);
         let path = self.folder.path();
         fs::create_dir_all(path).map_err(|e| Error::file("create the folder", path, e))?;
         if self.folder.replaces {

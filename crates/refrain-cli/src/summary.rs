@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use refrain::callbacks::EarlyStopping;
-use refrain::{Ending, Error, History, RecipeLearner, Trainer};
+use refrain::{Ending, Error, Escaped, History, RecipeLearner, Trainer, list_names};
 use serde_json::{Map, Value, json};
 
 /// How a run went.
@@ -74,8 +74,9 @@ impl Summary {
 
     /// The lines for people.
     pub(crate) fn to_text(&self, folder: &Path, files: &[String]) -> String {
-        let by = self.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let by = self.by.as_ref().map(|by| format!(" by {}", Escaped(by))).unwrap_or_default();
+        let reason =
+            self.reason.as_ref().map(|reason| format!(": {}", Escaped(reason))).unwrap_or_default();
         let best = self.best_epoch.map(|epoch| format!(", best epoch {epoch}")).unwrap_or_default();
         let plural = if self.epochs == 1 { "" } else { "s" };
         let mut text = format!(
@@ -86,9 +87,10 @@ impl Summary {
             self.learning_rate,
         );
         for (name, error) in &self.disabled {
-            text.push_str(&format!("\nCallback {name} was disabled: {error}"));
+            text.push_str(&format!("\nCallback {} was disabled: {error}", Escaped(name)));
         }
-        text.push_str(&format!("\nFiles in {}: {}", folder.display(), files.join(", ")));
+        let folder = folder.display().to_string();
+        text.push_str(&format!("\nFiles in {}: {}", Escaped(&folder), list_names(files)));
         text
     }
 }

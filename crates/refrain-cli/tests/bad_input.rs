@@ -84,6 +84,12 @@ fn recipes_spoiled_in_one_place() {
         ("name = \"x\"", "name = ", &["x.toml, line 1"]),
         ("patience = 5", "patience = 5\non_failure = \"ignore\"", &["unknown failure policy `ignore`", "disable"]),
         ("patience = 5", "patience = 5\nevery = 0", &["`every` is 0"]),
+        ("sparse_categorical_crossentropy", "mse", &["mean_squared_error", "one label a sample", "sparse_categorical_crossentropy"]),
+        ("sparse_categorical", "categorical", &["categorical_crossentropy", "one label a sample"]),
+        ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"json_training_logger\"\nlog_file = \"./summary.json\"", &["line 24", "summary.json", "the run itself writes"]),
+        ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"json_training_logger\"\nlog_file = \"a/../x.png\"\n[[callbacks]]\ntype = \"training_plot\"\nfile = \"x.png\"", &["line 27", "x.png", "a callback before it writes"]),
+        ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"training_plot\"\nmetrics = []", &["line 24", "`metrics` is empty"]),
+        ("epochs = 1", "\"epo\\nchs\" = 1", &["unknown key `epo\\nchs`"]),
         ("patience = 5", "mode = \"mini\"", &["unknown mode `mini`", "did you mean `min`?"]),
     ];
     for (good, bad, words) in cases {
@@ -142,10 +148,19 @@ fn paths_that_cannot_be_written() {
     let place = Place::new();
     place.write("file", "");
     place.run(&["train", "--dir", "file/run", "--set", "fit.epochs=1"]).fails(1, &["file/run"]);
-    // A device in the place of the log: refused, not replaced.
-    place
-        .run(&["train", "--dir", "run", "--set", "callbacks.1.log_file=/dev/full"])
-        .fails(2, &["/dev/full", "no regular file"]);
+    // A device or folder in the place of the log: refused, not replaced, and no older run lost.
+    place.run(&["train", "--dir", "run", "--verbose", "0", "--set", "fit.epochs=1"]).ok();
+    let before = std::fs::read(place.path("run/summary.json")).unwrap();
+    for (file, word) in [("/dev/full", "no regular file"), (".", "a folder")] {
+        let set = format!("callbacks.1.log_file={file}");
+        let done = place.run(&["train", "--dir", "run", "--overwrite", "--set", &set]);
+        done.fails(2, &[file, word]);
+        assert_eq!(std::fs::read(place.path("run/summary.json")).unwrap(), before);
+    }
+    place.run(&["plot", "/dev/zero"]).fails(1, &["/dev/zero", "no regular file"]);
+    // Control characters in a folder's name are shown, not obeyed.
+    let done = place.run(&["train", "--dir", "e\u{1b}[31m", "--set", "fit.epochs=1"]).ok();
+    assert!(!done.stdout.contains('\u{1b}') && done.stdout.contains("e\\u{1b}[31m"));
 }
 
 #[test]

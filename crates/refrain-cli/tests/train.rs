@@ -134,6 +134,13 @@ fn a_folder_that_holds_a_run_is_replaced_only_when_asked() {
     assert_eq!(place.json("run/summary.json")["epochs"], 3);
     assert_eq!(std::fs::read(place.path("run/notes.txt")).unwrap(), b"mine");
 
+    // What the run before wrote is gone, also where this one has no such callback.
+    place.run(&[&args[..], &["--overwrite", "--set", "callbacks=[]"]].concat()).ok();
+    assert_eq!(
+        place.list("run"),
+        ["model.safetensors", "notes.txt", "recipe.toml", "summary.json"]
+    );
+
     place
         .run(&["train", "--resume", "--dir", "run"])
         .fails(2, &["--resume is not in this version"]);

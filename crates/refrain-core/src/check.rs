@@ -7,19 +7,20 @@ use crate::slot::Slot;
 /// Keys that every entry of a log has anyway.
 const RESERVED: [&str; 4] = ["epoch", "timestamp", "non_finite", "learning_rate"];
 
-/// Checks options, names and order of all callbacks against what this run will have.
+/// Checks options, names and order of all callbacks against what this run will have; returns who
+/// owns the base learning rate.
 pub(crate) fn check(
     slots: &[Slot],
     metrics: &[String],
     has_validation: bool,
     has_schedule: bool,
-) -> Result {
+) -> Result<Option<String>> {
     for slot in slots {
         slot.entry.callback.check().map_err(|e| e.context(format!("callback `{}`", slot.name)))?;
     }
     check_names(slots)?;
-    check_rate(slots, has_schedule)?;
-    check_keys(slots, metrics, has_validation)
+    check_keys(slots, metrics, has_validation)?;
+    base_owner(slots, has_schedule)
 }
 
 /// States are kept by name: two of one name would overwrite each other.
@@ -44,7 +45,7 @@ fn check_names(slots: &[Slot]) -> Result {
 }
 
 /// One owner of the base rate; factors are free.
-fn check_rate(slots: &[Slot], has_schedule: bool) -> Result {
+fn base_owner(slots: &[Slot], has_schedule: bool) -> Result<Option<String>> {
     let mut owner = has_schedule.then(|| "the optimizer's schedule".to_owned());
     for slot in slots {
         if slot.entry.callback.access().rate() != RateAccess::Base {
@@ -59,7 +60,7 @@ fn check_rate(slots: &[Slot], has_schedule: bool) -> Result {
         }
         owner = Some(format!("callback `{}`", slot.name));
     }
-    Ok(())
+    Ok(owner)
 }
 
 /// Every key that is read exists by then.

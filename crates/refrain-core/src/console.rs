@@ -67,19 +67,19 @@ impl Console {
         stream && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 
-    /// Prints a line, above the bar where there is one. Control characters are escaped; a stream
+    /// Prints a line, or several, above the bar where there is one. Control characters are escaped; a stream
     /// that is closed is no reason to end a run.
     pub fn print(&mut self, line: &str) {
         if matches!(self.sink, Sink::Silent) {
             return;
         }
-        let line = Escaped(line);
+        let write = || line.split('\n').for_each(|line| self.sink.write(&Escaped(line)));
         #[cfg(feature = "progress")]
         if let Some(bar) = &self.bar {
-            bar.suspend(|| self.sink.write(&line));
+            bar.suspend(write);
             return;
         }
-        self.sink.write(&line);
+        write();
     }
 
     /// Where a bar is to be drawn.

@@ -216,7 +216,8 @@ impl From<serde_json::Error> for Error {
     }
 }
 
-/// Shows text with control characters escaped, so that a name cannot steer the terminal.
+/// Shows text with control characters escaped, so that a name cannot steer the terminal, nor forge
+/// a line.
 ///
 /// # Example
 /// ```
@@ -229,10 +230,10 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write as _;
         for c in self.0.chars() {
-            // Line breaks are layout in our own messages; everything else that steers a terminal
-            // (C0, C1, bidirectional overrides) is shown, not obeyed.
-            let steers = c.is_control() && c != '\n'
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            // What steers a terminal (C0 with the line break, C1, bidirectional overrides) is shown,
+            // not obeyed.
+            let steers =
+                c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             if steers {
                 write!(f, "{}", c.escape_default())?;
             } else {

@@ -10,23 +10,40 @@ use crate::error::{Error, Result};
 /// Replaces `path` by `bytes`: at every instant it holds the old bytes or the new ones.
 ///
 /// Writes a file beside it, syncs it, renames it over `path` and syncs the folder. Folders that
-/// are missing are made.
+/// are missing are made. A symbolic link stays one: what it points to is replaced.
 ///
 /// # Errors
 /// When anything fails, naming path and reason; `path` is as it was and nothing is left beside it.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result {
-    let fail = |source| Error::file("write", path, source);
-    refuse_special(path)?;
     let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, e))?;
-    let beside = beside(path).map_err(fail)?;
-    let written = write_synced(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    if let Err(source) = written {
+    replace(path, bytes).map_err(|e| Error::file("write", path, e))
+}
+
+/// As [`write_atomically`], for errors of one's own; the folder must exist.
+///
+/// # Errors
+/// What the operating system says; or that `path` is a folder, a device, a pipe.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    refuse_special(path)?;
+    // Without this a link would be replaced by a file.
+    let target = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => fs::canonicalize(path)?,
+        _ => path.to_owned(),
+    };
+    let (beside, mut file) = create_beside(&target)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| {
+        // Windows renames no open file.
+        drop(file);
+        fs::rename(&beside, &target)
+    });
+    if written.is_err() {
         // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&beside);
-        return Err(fail(source));
+        return written;
     }
-    sync_folder(folder).map_err(fail)
+    sync_folder(folder_of(&target));
+    Ok(())
 }
 
 /// Reads a whole file of at most `max_bytes`.
@@ -34,31 +51,44 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result {
 /// # Errors
 /// When it cannot be read, is no regular file or is larger; the message names it.
 pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
-    let fail = |source| Error::file("read", path, source);
-    refuse_special(path)?;
-    let mut file = File::open(path).map_err(fail)?;
-    let length = file.metadata().map_err(fail)?.len();
+    let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
     if length > max_bytes {
         return Err(Error::data(format!(
             "`{}` has {length} bytes; allowed: at most {max_bytes}",
             path.display()
         )));
     }
+    contents(path).map_err(|e| Error::file("read", path, e))
+}
+
+/// As [`read`], of any length, for errors of one's own.
+///
+/// # Errors
+/// What the operating system says; or that `path` is a folder, a device, a pipe, which might never
+/// end.
+pub fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    refuse_special(path)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(fail)?;
+    File::open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
+/// Refuses a path at which no file can be written, before the work that leads to it.
+///
+/// # Errors
+/// When a folder, a device or a pipe is there.
+pub fn can_be_written(path: &Path) -> Result {
+    refuse_special(path).map_err(|e| Error::file("write", path, e))
+}
+
 /// A device or pipe under a file's name would be replaced, or never end: refuse it.
-fn refuse_special(path: &Path) -> Result {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(Error::config(format!(
-            "`{}` is {}; name a file",
-            path.display(),
-            if metadata.is_dir() { "a folder" } else { "no regular file" }
-        ))),
-        _ => Ok(()),
-    }
+fn refuse_special(path: &Path) -> io::Result<()> {
+    let what = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => "it is a folder; name a file",
+        Ok(metadata) if !metadata.is_file() => "it is no regular file; name a file in a folder",
+        _ => return Ok(()),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -68,36 +98,28 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// A name in the same folder that no other writer uses.
-fn beside(path: &Path) -> io::Result<PathBuf> {
+/// A new file in the folder of `target`. Its name is short, so that a name as long as the file
+/// system allows can be written too.
+fn create_beside(target: &Path) -> io::Result<(PathBuf, File)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
-    let n = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let mut beside = std::ffi::OsString::from(".");
-    // A name near the limit of 255 bytes leaves no room for the suffix: its start is enough.
-    if name.len() <= 200 {
-        beside.push(name);
+    loop {
+        let n = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let beside = folder_of(target).join(format!(".refrain-{}-{n}.tmp", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).open(&beside) {
+            Ok(file) => return Ok((beside, file)),
+            // Left behind by a killed process that had the same id.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
     }
-    beside.push(format!(".{}-{n}.tmp", std::process::id()));
-    Ok(folder_of(path).join(beside))
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
+/// Makes the rename itself durable. Where a folder cannot be opened or synced (Windows, some
+/// network file systems) the file's content is safe all the same.
+fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +135,18 @@ mod tests {
             assert_eq!(read(&path, 100).unwrap(), text.as_bytes());
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
     #[test]

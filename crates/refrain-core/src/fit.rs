@@ -204,6 +204,7 @@ impl<'a, B> Plan<'a, B> {
             count.map_or(Ok(()), |count| check_count(name, count))?;
         }
         check_freq(&fit.validation_freq)?;
+        check_validation(&fit)?;
         let n = data.len();
         if n == 0 {
             return Err(Error::data("the training data holds no samples"));
@@ -366,6 +367,31 @@ fn check_count(name: &str, count: usize) -> Result {
         return Ok(());
     }
     Err(Error::config(format!("{name} is {count}; allowed: 1 to {MAX_COUNT}")))
+}
+
+/// Options of a validation that there is none of are a slip.
+fn check_validation<B>(fit: &Fit<'_, B>) -> Result {
+    let unused = match &fit.validation {
+        Validation::Data(_) => return Ok(()),
+        Validation::Split(_) if fit.validation_sample_weight.is_some() => {
+            return Err(Error::config(
+                "validation_sample_weight goes with validation_data; with validation_split, \
+                 sample_weight is split alike",
+            ));
+        }
+        Validation::Split(_) => return Ok(()),
+        Validation::None => [
+            ("validation_steps", fit.validation_steps.is_some()),
+            ("validation_batch_size", fit.validation_batch_size.is_some()),
+            ("validation_sample_weight", fit.validation_sample_weight.is_some()),
+        ],
+    };
+    match unused.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(Error::config(format!(
+            "{name} needs validation: give validation_data or validation_split"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_freq(freq: &ValidationFreq) -> Result {

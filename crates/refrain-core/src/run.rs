@@ -1,5 +1,7 @@
 //! What a callback sees, and may change, while it handles one event.
 
+use std::any::Any;
+
 use crate::console::Console;
 use crate::error::Result;
 use crate::history::History;
@@ -53,9 +55,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether somebody has asked for a stop.
-    pub fn is_stop_requested(&self) -> bool {
-        self.requests.stop.is_some()
+    /// What has been asked for so far: a callback listed later sees what those before it wanted.
+    pub fn requests(&self) -> &Requests {
+        self.requests
+    }
+
+    /// The learner itself, for callbacks that belong to one engine; `None` where it is another.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::LambdaCallback;
+    /// use refrain_core::testing::ScriptLearner;
+    /// let count = LambdaCallback::new("count").on_epoch_end(|run, epoch| {
+    ///     if let Some(learner) = run.model_as::<ScriptLearner>() {
+    ///         epoch.logs.insert("updates", learner.updates() as f64);
+    ///     }
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn model_as<L: ModelAccess>(&mut self) -> Option<&mut L> {
+        (self.model as &mut dyn Any).downcast_mut()
     }
 
     /// Loss and metrics so far in this epoch (or evaluation): running means weighted by samples.

@@ -113,7 +113,7 @@ pub struct Session<'t, L: Learner> {
 
 impl<'t, L: Learner> Session<'t, L> {
     pub(crate) fn begin(trainer: &'t mut Trainer<L>, epochs: Epochs) -> Result<Self> {
-        trainer.check(epochs.has_validation)?;
+        trainer.base_owner = trainer.check(epochs.has_validation)?;
         let mut progress =
             Progress::start(epochs.initial_epoch, epochs.epochs, epochs.steps_per_epoch);
         // Schedules and dropout go on from where the epochs before would have left them.
@@ -178,6 +178,9 @@ impl<'t, L: Learner> Session<'t, L> {
     /// When a callback fails, or the run has failed before.
     pub fn begin_epoch(&mut self) -> Result<bool> {
         self.go_on()?;
+        if self.in_epoch {
+            return self.keep(Err(Error::msg("begin_epoch inside an epoch; call end_epoch first")));
+        }
         if self.trainer.stop.is_stopped() {
             self.is_interrupted = true;
         }
@@ -408,6 +411,9 @@ impl<L: Learner> Drop for Session<'_, L> {
     fn drop(&mut self) {
         // Left by `return`, `?` or a panic: callbacks are still told. There is nobody to tell an
         // error of theirs to; `finish` is the way to see it.
+        if std::thread::panicking() && self.failure.is_none() {
+            self.failure = Some(Error::msg("the training loop panicked"));
+        }
         let _ = self.end();
     }
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::callback::{Callback, OnFailure};
+use crate::callback::{Callback, OnFailure, RateAccess};
 use crate::error::{Error, Result};
 use crate::event::{Event, Scope, TestEnd};
 use crate::logs::Logs;
@@ -85,6 +85,19 @@ impl Entry {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The base rate was changed: by its owner, or by nobody's leave.
+    pub(crate) fn check_base_change(&self, name: &str, owner: Option<&str>) -> Result {
+        match owner {
+            Some(owner) if self.callback.access().rate() != RateAccess::Base => {
+                Err(Error::config(format!(
+                    "callback `{name}` set the base learning rate, which {owner} sets; scale it by \
+                     a factor of its own (set_factor), or declare sets_base_rate() and keep one"
+                )))
+            }
+            _ => Ok(()),
         }
     }
 

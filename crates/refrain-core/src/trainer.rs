@@ -50,6 +50,8 @@ pub struct Trainer<L: Learner> {
     pub(crate) history: History,
     pub(crate) requests: Requests,
     pub(crate) batch_logs: Option<Logs>,
+    /// Who sets the base rate, where somebody said so.
+    pub(crate) base_owner: Option<String>,
 }
 
 impl<L: Learner> Trainer<L> {
@@ -85,6 +87,7 @@ impl<L: Learner> Trainer<L> {
             history: History::default(),
             requests: Requests::default(),
             batch_logs: None,
+            base_owner: None,
         }
     }
 
@@ -109,7 +112,9 @@ impl<L: Learner> Trainer<L> {
         self
     }
 
-    /// Seed of the data order and of dropout. Default 0. The same seed gives the same run.
+    /// Seed of the data order and of dropout. Default 0. The same seed and the same initial weights
+    /// give the same run; a Burn module of your own gets its weights from `device.seed(..)`, called
+    /// before it is built.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -263,8 +268,8 @@ impl<L: Learner> Trainer<L> {
             .map_err(|e| e.context(format!("weights `{}`", path.display())))
     }
 
-    /// Refuses a run that cannot go well, before anything has begun.
-    pub(crate) fn check(&self, has_validation: bool) -> Result {
+    /// Refuses a run that cannot go well, before anything has begun; returns who owns the base rate.
+    pub(crate) fn check(&self, has_validation: bool) -> Result<Option<String>> {
         check_rate(self.initial_rate)?;
         self.learner.check()?;
         let metrics = self.learner.metric_names();
@@ -288,6 +293,7 @@ impl<L: Learner> Trainer<L> {
     pub(crate) fn emit(&mut self, event: &mut Event<'_>) -> Result {
         let Self { slots, learning_rate, learner, history, console, requests, batch_logs, .. } =
             self;
+        let base_owner = self.base_owner.as_deref();
         let progress = self.progress;
         let mut run = Run {
             progress,
@@ -303,7 +309,12 @@ impl<L: Learner> Trainer<L> {
         for Slot { name, entry } in slots {
             run.callback = name;
             run.progress = progress;
-            if let Err(error) = entry.deliver(name, &mut run, event) {
+            let base = run.learning_rate.base();
+            let mut delivered = entry.deliver(name, &mut run, event);
+            if delivered.is_ok() && run.learning_rate.base() != base {
+                delivered = entry.check_base_change(name, base_owner);
+            }
+            if let Err(error) = delivered {
                 failures.push(error);
                 if event.hook().is_begin() {
                     break;

@@ -150,6 +150,44 @@ fn failing_and_panicking_at_every_hook_in_every_position() {
 }
 
 #[test]
+fn failing_at_every_hook_of_evaluate_and_predict() {
+    let script = Script::losses(&[1.0]);
+    let data = script.samples(2);
+    for hook in Hook::ALL.into_iter().filter(|hook| !RUN[..5].contains(hook)) {
+        let is_test = hook.as_str().starts_with("on_test");
+        if !is_test && !hook.as_str().starts_with("on_predict") {
+            continue;
+        }
+        for position in 0..3 {
+            for policy in [OnFailure::Abort, OnFailure::Disable] {
+                let place = format!("{hook}, position {position}, {policy:?}");
+                let trace = Trace::new("failing");
+                let mut trainer = Trainer::new(script.learner(), 0.1).console(Console::silent());
+                for (i, name) in ["a", "b", "c"].iter().enumerate() {
+                    let how = How::Error;
+                    let trace = trace.called(if i == position { "failing" } else { name });
+                    trainer = if i == position {
+                        let fail = FailAt { hook, how, trace, has_failed: false };
+                        trainer.callback(fail.on_failure(policy))
+                    } else {
+                        trainer.callback(trace)
+                    };
+                }
+                let failed = if is_test {
+                    trainer.evaluate(&data, 1).is_err()
+                } else {
+                    trainer.predict(&data, 1).is_err()
+                };
+                assert_eq!(failed, policy == OnFailure::Abort, "{place}");
+                for name in ["a", "b", "c"] {
+                    assert_paired(&trace, name, "", &place);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_first_error_is_never_replaced() {
     let script = Script::losses(&[1.0]);
     let fail = |name: &str| {
@@ -258,9 +296,12 @@ fn a_stop_before_fit_ends_it_before_its_first_batch() {
 #[test]
 fn a_loop_written_by_hand_ends_its_callbacks_however_it_is_left() {
     let script = Script::losses(&[1.0]);
-    for (leave, outcome) in
-        [("finish", "completed"), ("return", "interrupted"), ("error", "failed")]
-    {
+    for (leave, outcome) in [
+        ("finish", "completed"),
+        ("return", "interrupted"),
+        ("error", "failed"),
+        ("begin twice", "failed"),
+    ] {
         let trace = Trace::new("t");
         let mut trainer = Trainer::new(script.learner(), 0.1).callback(trace.clone());
         let mut walk = || -> Result {
@@ -269,6 +310,7 @@ fn a_loop_written_by_hand_ends_its_callbacks_however_it_is_left() {
                 session.train_batch(1, None)?;
                 match leave {
                     "return" => return Ok(()),
+                    "begin twice" => drop(session.begin_epoch()?),
                     "error" => session.train_batch_with(|_, _| Err(Error::data("torn")))?,
                     _ => {}
                 }
@@ -276,7 +318,7 @@ fn a_loop_written_by_hand_ends_its_callbacks_however_it_is_left() {
             }
             session.finish().map(drop)
         };
-        assert_eq!(walk().is_err(), leave == "error");
+        assert_eq!(walk().is_err(), outcome == "failed");
         assert_paired(&trace, "t", outcome, leave);
     }
 }

@@ -91,6 +91,22 @@ fn two_owners_of_the_base_rate() {
 }
 
 #[test]
+fn the_base_rate_of_another_is_not_overwritten_in_silence() {
+    let script = Script::losses(&[1.0]);
+    let intruder =
+        || LambdaCallback::new("intruder").on_epoch_begin(|run| run.learning_rate.set_base(0.5));
+    let mut alone = trainer(0.1).callback(intruder());
+    assert!(alone.fit(&script.data(), Fit::epochs(1).verbose(0)).is_ok());
+    let mut both = trainer(0.1).callback(WarmupCosineScheduler::default()).callback(intruder());
+    let error = both.fit(&script.data(), Fit::epochs(1).verbose(0)).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "callback `intruder` set the base learning rate, which callback `warmup_cosine_scheduler` \
+         sets; scale it by a factor of its own (set_factor), or declare sets_base_rate() and keep one"
+    );
+}
+
+#[test]
 fn rates_and_options_out_of_range() {
     for (rate, shown) in [(0.0, "0"), (-0.1, "-0.1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
         refused(

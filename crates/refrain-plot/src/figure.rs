@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::atomic_file;
 use crate::error::{PlotError, printable, printable_path};
 use crate::png;
 use crate::scene::Scene;
 use crate::svg;
+use refrain_core::files;
 
 /// Width of every picture in pixels.
 pub(crate) const WIDTH: u32 = 1000;
@@ -69,7 +69,7 @@ impl Figure {
             Format::Png => self.to_png()?,
             Format::Svg => self.to_svg().into_bytes(),
         };
-        atomic_file::write(path, &bytes)
+        files::replace(path, &bytes)
             .map_err(|source| PlotError::Write { path: printable_path(path), source })
     }
 

@@ -20,6 +20,8 @@
 //! # Ok::<(), refrain_plot::PlotError>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod lenient_json;
 mod log;
 
@@ -39,7 +41,6 @@ mod png;
 mod scene;
 mod svg;
 
-mod atomic_file;
 mod error;
 
 pub use error::PlotError;

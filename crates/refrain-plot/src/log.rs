@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+
+use refrain_core::files;
 
 use crate::error::{PlotError, printable, printable_path};
 use crate::lenient_json::quote_bare_numbers;
@@ -79,8 +80,8 @@ impl TrainingLog {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, PlotError> {
         let path = path.as_ref();
         let name = printable_path(path);
-        let bytes =
-            fs::read(path).map_err(|source| PlotError::Read { path: name.clone(), source })?;
+        let bytes = files::contents(path)
+            .map_err(|source| PlotError::Read { path: name.clone(), source })?;
         let text = std::str::from_utf8(&bytes).map_err(|error| PlotError::Log {
             log: name.clone(),
             place: format!("byte {}", error.valid_up_to().saturating_add(1)),
@@ -545,7 +546,7 @@ mod tests {
     fn files_that_are_no_logs() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("log.bin");
-        fs::write(&file, b"[\xff\xfe\x00").unwrap();
+        std::fs::write(&file, b"[\xff\xfe\x00").unwrap();
         let message = TrainingLog::read(&file).unwrap_err().to_string();
         assert!(message.contains("log.bin: byte 2: is not UTF-8 text"), "{message}");
 

@@ -32,18 +32,13 @@ pub(crate) fn train(args: &TrainArgs) -> Result<u8> {
     let folder = RunFolder::choose(args.dir.as_deref(), recipe.name(), args.overwrite)?;
     let data = recipe.load_data()?;
     let console = if args.verbose == 0 { Console::silent() } else { Console::stderr() };
-    let mut trainer = recipe
-        .trainer(&data)?
-        .console(console)
-        .stop_with(stop)
-        .callback(folder.opener(recipe.to_toml()?))
-        .callbacks(recipe.callbacks(folder.path())?);
+    let trainer = recipe.trainer(&data)?.console(console).stop_with(stop);
     let model = trainer.learner().model()?.summary();
-    if args.verbose > 0 {
-        complain(&model.to_string());
-        if recipe.has_checkpoint_section() {
-            complain("note: [checkpoint] is read, but this version writes no checkpoints");
-        }
+    let mut trainer = trainer
+        .callback(folder.opener(recipe.to_toml()?, model.to_string()))
+        .callbacks(recipe.callbacks(folder.path())?);
+    if args.verbose > 0 && recipe.has_checkpoint_section() {
+        complain("note: [checkpoint] is read, but this version writes no checkpoints");
     }
 
     let result = trainer.fit(&data, recipe.fit().verbose(args.verbose));
@@ -57,15 +52,11 @@ pub(crate) fn train(args: &TrainArgs) -> Result<u8> {
     let failure = result.as_ref().err();
     let seconds = began.elapsed().as_secs_f64();
     let summary = Summary::new(&trainer, failure, seconds, model.parameters());
-    // Also after a failure: the trained weights are worth keeping.
-    let saved = trainer
-        .learner()
-        .weights()
-        .and_then(|weights| weights.save(&folder.file("model.safetensors")))
-        .and_then(|()| {
-            let text = summary.to_json();
-            files::write_atomically(&folder.file("summary.json"), text.as_bytes())
-        });
+    // Also after a failure: the trained weights are worth keeping; and each file without the other.
+    let model = trainer.learner().weights();
+    let model = model.and_then(|weights| weights.save(&folder.file("model.safetensors")));
+    let summary_file = folder.file("summary.json");
+    let saved = model.and(files::write_atomically(&summary_file, summary.to_json().as_bytes()));
     if args.verbose > 0 {
         say(&summary.to_text(folder.path(), &folder.list()))?;
     }

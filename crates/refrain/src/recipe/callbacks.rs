@@ -1,17 +1,19 @@
 //! The callbacks that a recipe can name, each with its options.
 
-use std::path::{Path, PathBuf};
+use std::cell::RefCell;
+use std::path::{Component, Path, PathBuf};
 
 use refrain_core::callbacks::{
     EarlyStopping, JsonTrainingLogger, StepLrScheduler, WarmupCosineScheduler,
 };
-use refrain_core::{Callback, CallbackExt as _, Monitor, OnFailure, Result, no_metric};
+use refrain_core::{Callback, CallbackExt as _, Monitor, OnFailure, Result, files, no_metric};
 use refrain_plot::TrainingPlot;
 
 use super::reader::{Section, Value};
 
 /// Files of the run directory that no callback may write.
-const RESERVED: [&str; 4] = ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl"];
+const RESERVED: [&str; 5] =
+    ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
 
 type Build = fn(&Section<'_>, &Context<'_>) -> Result<Box<dyn Callback>>;
 
@@ -21,6 +23,8 @@ pub(super) struct Context<'a> {
     pub(super) folder: &'a Path,
     /// Every metric that this run will have.
     pub(super) metrics: &'a [String],
+    /// Files that the callbacks so far write.
+    pub(super) outputs: RefCell<Vec<PathBuf>>,
 }
 
 /// Every callback by its name in a recipe.
@@ -100,7 +104,7 @@ fn warmup_cosine_scheduler(section: &Section<'_>, _: &Context<'_>) -> Result<Box
 }
 
 fn json_training_logger(section: &Section<'_>, context: &Context<'_>) -> Result<Box<dyn Callback>> {
-    let file = output(section, "log_file", "training_log.json", context.folder)?;
+    let file = output(section, "log_file", "training_log.json", context)?;
     let mut logger = JsonTrainingLogger::new(file);
     if let Some(verbose) = section.get("verbose") {
         logger = logger.verbose(verbose.bool()?);
@@ -129,7 +133,7 @@ fn early_stopping(section: &Section<'_>, context: &Context<'_>) -> Result<Box<dy
 }
 
 fn training_plot(section: &Section<'_>, context: &Context<'_>) -> Result<Box<dyn Callback>> {
-    let file = output(section, "file", "training_from_json.png", context.folder)?;
+    let file = output(section, "file", "training_from_json.png", context)?;
     let mut plot = TrainingPlot::new(file);
     if let Some(metrics) = section.get("metrics") {
         let metric = |value: &Value<'_>| {
@@ -137,6 +141,9 @@ fn training_plot(section: &Section<'_>, context: &Context<'_>) -> Result<Box<dyn
             check_metric(value, name, context.metrics)?;
             Ok(name.to_owned())
         };
+        if metrics.items()?.is_empty() {
+            return Err(metrics.out_of_range("empty", "one metric or more; without it, all"));
+        }
         plot = plot.metrics(metrics.items()?.iter().map(metric).collect::<Result<Vec<_>>>()?);
     }
     Ok(Box::new(plot))
@@ -176,24 +183,50 @@ fn check_metric(value: &Value<'_>, name: &str, metrics: &[String]) -> Result {
     Err(value.error(no_metric(name, metrics)))
 }
 
-/// A file that the callback writes.
+/// A file that the callback writes, and nobody else.
 fn output(
     section: &Section<'_>,
     key: &'static str,
     default: &str,
-    folder: &Path,
+    context: &Context<'_>,
 ) -> Result<PathBuf> {
-    let Some(value) = section.get(key) else {
-        return Ok(folder.join(default));
+    let value = section.get(key);
+    let file = value.as_ref().map_or(Ok(default), Value::str)?;
+    let refuse = |shown: String, allowed: &str| match &value {
+        Some(value) => value.out_of_range(shown, allowed),
+        None => section.error(format!("`{key}` is {shown}; allowed: {allowed}")),
     };
-    let file = value.str()?;
     if file.is_empty() || file.contains('\0') {
-        return Err(value.out_of_range("empty", "the name of a file"));
+        return Err(refuse(format!("{file:?}"), "the name of a file"));
     }
-    if RESERVED.contains(&file) {
-        return Err(
-            value.out_of_range(format!("`{file}`, which the run itself writes"), "any other name")
-        );
+    let path = context.folder.join(file);
+    let plain = lexically_normal(&path);
+    let reserved = RESERVED.iter().map(|name| lexically_normal(&context.folder.join(name)));
+    if reserved.into_iter().any(|reserved| plain.starts_with(reserved)) {
+        let shown = format!("{file:?}, which the run itself writes");
+        return Err(refuse(shown, "any other name"));
     }
-    Ok(folder.join(file))
+    let mut outputs = context.outputs.borrow_mut();
+    if outputs.contains(&plain) {
+        let shown = format!("{file:?}, which a callback before it writes");
+        return Err(refuse(shown, "a file for each callback"));
+    }
+    files::can_be_written(&path).map_err(|e| refuse(format!("{file:?}: {e}"), "a file"))?;
+    outputs.push(plain);
+    Ok(path)
+}
+
+/// `a/./b/../c` → `a/c`, without looking at the disk.
+fn lexically_normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if normal.file_name().is_some() => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
 }

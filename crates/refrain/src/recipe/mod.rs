@@ -9,9 +9,11 @@ mod overrides;
 mod preview;
 mod reader;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use refrain_burn::{AnyLoss, BurnLearner, Sequential};
+use refrain_burn::burn::tensor::Tensor;
+use refrain_burn::{AnyLoss, BurnLearner, Loss, Sequential};
 use refrain_core::{Callback, Error, Fit, Result, Trainer, files};
 use toml_edit::DocumentMut;
 
@@ -193,16 +195,35 @@ impl Recipe {
     /// # Errors
     /// When a name or an option is wrong.
     pub fn callbacks(&self, folder: &Path) -> Result<Vec<Box<dyn Callback>>> {
+        Ok(self.callbacks_and_outputs(folder)?.0)
+    }
+
+    /// The files that the recipe's callbacks write into `folder`.
+    ///
+    /// # Errors
+    /// As [`callbacks`](Self::callbacks).
+    pub fn outputs(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        Ok(self.callbacks_and_outputs(folder)?.1)
+    }
+
+    fn callbacks_and_outputs(
+        &self,
+        folder: &Path,
+    ) -> Result<(Vec<Box<dyn Callback>>, Vec<PathBuf>)> {
         let origin = Origin { name: self.origin.clone(), text: &self.text };
         let document = reader::parse(&origin)?;
         let root = Section::root(&origin, &document);
         let Some(list) = root.get("callbacks") else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         };
         let metrics = self.metric_names();
-        let context = callbacks::Context { folder, metrics: &metrics };
-        let items = list.items()?;
-        items.iter().enumerate().map(|(i, item)| callbacks::build(item, i, &context)).collect()
+        let outputs = RefCell::default();
+        let context = callbacks::Context { folder, metrics: &metrics, outputs };
+        let mut built = Vec::new();
+        for (i, item) in list.items()?.iter().enumerate() {
+            built.push(callbacks::build(item, i, &context)?);
+        }
+        Ok((built, context.outputs.into_inner()))
     }
 
     /// Every key that the logs of this run will have.
@@ -226,13 +247,8 @@ impl Recipe {
         let layers = self.model.layers.clone();
         let model = Sequential::input(data.sample_shape()).layers(layers).build(self.seed);
         let model = model.map_err(in_recipe)?;
-        if let (AnyLoss::SparseCategoricalCrossentropy(_), &[.., outputs]) =
-            (&self.compile.loss, model.output_shape())
-        {
-            // Before the first batch, and before anything is written.
-            let fits = data.check_labels(outputs);
-            fits.map_err(|e| Error::config(format!("{}: {e}", self.origin)))?;
-        }
+        // Before the first batch, and before anything is written.
+        self.check_loss(data, model.output_shape().last().copied().unwrap_or(1))?;
         let mut optimizer = self.compile.optimizer.build();
         let rate = optimizer.take_learning_rate();
         let learner = BurnLearner::new(model, optimizer, self.compile.loss);
@@ -244,6 +260,24 @@ impl Recipe {
             trainer.load_weights(self.folder.join(weights)).map_err(in_recipe)?;
         }
         Ok(trainer)
+    }
+
+    /// Whether the loss can compare so many outputs with labels.
+    fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
+        let in_recipe = |message: String| Error::config(format!("{}: {message}", self.origin));
+        let problem = match self.compile.loss {
+            AnyLoss::SparseCategoricalCrossentropy(_) => {
+                return data.check_labels(outputs).map_err(|e| in_recipe(e.to_string()));
+            }
+            AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
+            _ if outputs == 1 => return Ok(()),
+            _ => "takes as many targets as there are outputs",
+        };
+        Err(in_recipe(format!(
+            "loss `{}` {problem}, and this data has one label a sample for {outputs} outputs; use \
+             loss = \"sparse_categorical_crossentropy\"",
+            Loss::<Tensor<2>>::name(&self.compile.loss)
+        )))
     }
 
     /// Options of `fit`.

@@ -30,6 +30,14 @@ pub(super) fn apply(text: &str, changes: &[String]) -> Result<String> {
                 "--set `{change}`: the key `{path}` has an empty part; write it like fit.epochs"
             )));
         }
+        // No recipe is deeper; a slip of the keyboard may be.
+        const DEEPEST: usize = 16;
+        if keys.len() > DEEPEST {
+            return Err(Error::config(format!(
+                "--set: a key of {} parts; allowed: at most {DEEPEST}",
+                keys.len()
+            )));
+        }
         let item = walk(document.as_item_mut(), &keys, path)?;
         *item = replacement(item, parse(value.trim()), path)?;
     }
