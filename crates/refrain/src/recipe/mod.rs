@@ -24,6 +24,9 @@ pub use data::RecipeData;
 /// A recipe longer than this is none.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Callbacks, and the files that they write.
+type CallbacksAndOutputs = (Vec<Box<dyn Callback>>, Vec<PathBuf>);
+
 /// The learner that a recipe describes.
 pub type RecipeLearner = BurnLearner<Sequential, AnyLoss>;
 
@@ -206,10 +209,7 @@ impl Recipe {
         Ok(self.callbacks_and_outputs(folder)?.1)
     }
 
-    fn callbacks_and_outputs(
-        &self,
-        folder: &Path,
-    ) -> Result<(Vec<Box<dyn Callback>>, Vec<PathBuf>)> {
+    fn callbacks_and_outputs(&self, folder: &Path) -> Result<CallbacksAndOutputs> {
         let origin = Origin { name: self.origin.clone(), text: &self.text };
         let document = reader::parse(&origin)?;
         let root = Section::root(&origin, &document);
