@@ -9,7 +9,7 @@ use refrain::{
     Accuracy, Activation, Adam, AnyTensor, ArrayDataset, BurnLearner, Optimizer, Sequential, Sgd,
     SparseCategoricalCrossentropy,
 };
-use refrain::{Dataset as _, Learner as _, TrackMetric as _, TrainStep};
+use refrain::{Dataset as _, Learner as _, TrackMetric as _, TrainStep, Values};
 
 type Learner = BurnLearner<Sequential, SparseCategoricalCrossentropy>;
 
@@ -81,9 +81,9 @@ fn update_adam_wide(bencher: Bencher) {
     let device = Device::flex();
     let id = ParamId::new();
     let mut adam = Adam::new(0.001);
-    let mut weights = Some(Tensor::<1>::ones([1 << 20], &device));
+    let mut weights = Some(Values::from(Tensor::ones([1 << 20], &device)));
     bencher.with_inputs(|| Tensor::<1>::ones([1 << 20], &device)).bench_local_values(|gradient| {
         adam.begin_step(0.001);
-        weights = weights.take().map(|weights| adam.update(id, weights, gradient));
+        weights = weights.take().map(|weights| adam.update(id, weights, gradient.into()));
     });
 }

@@ -23,15 +23,11 @@ pub trait Forward: Module + 'static {
 
     /// The forward pass as the learner runs it.
     ///
-    /// By default seeds the device's random numbers in training, so that dropout is a function of
-    /// the step, and calls [`forward`](Self::forward). Models with randomness of their own, or
-    /// with a [closing activation](Self::closing_activation), override it.
+    /// By default calls [`forward`](Self::forward). Before each training pass the learner seeds the
+    /// device's random numbers, so that dropout is a function of the step. Models with randomness of
+    /// their own, or with a [closing activation](Self::closing_activation), override it.
     fn pass(&self, input: Self::Input, pass: Pass) -> Self::Output {
-        if let Some(seed) = pass.seed {
-            for device in self.devices() {
-                device.seed(seed);
-            }
-        }
+        let _ = pass;
         self.forward(input)
     }
 

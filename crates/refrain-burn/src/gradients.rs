@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
-use crate::optimizers::Optimizer;
+use crate::optimizers::{Optimizer, Values};
 
 /// Squared L2 norm of each parameter's gradient, on the device: `[parameters with a gradient]`.
 pub(crate) fn squared_norms<M: Module>(model: &M, gradients: &Gradients) -> Vec<Tensor<1>> {
@@ -49,13 +49,12 @@ impl ModuleMapper for Update<'_> {
             return Param::from_mapped_value(id, tensor, mapper);
         };
         let shape = tensor.dims();
-        let elements = [shape.iter().product::<usize>()];
         let checkpointing = tensor.gradient_checkpointing_strategy();
 
-        let weights = tensor.without_autodiff().reshape(elements);
-        let updated = self.optimizer.update(id, weights, gradient.reshape(elements));
+        let weights = Values::of(tensor.without_autodiff());
+        let updated = self.optimizer.update(id, weights, Values::of(gradient));
 
-        let mut tensor = updated.reshape(shape).autodiff();
+        let mut tensor = updated.into_shape(shape).autodiff();
         if let Some(strategy) = checkpointing {
             tensor = tensor.with_gradient_checkpointing_strategy(strategy);
         }

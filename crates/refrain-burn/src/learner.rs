@@ -33,7 +33,10 @@ pub struct BurnLearner<M: Forward, S: Loss<M::Output>> {
     /// Sums over samples since the last reset, on the device: the loss, then each metric.
     sums: Vec<Tensor<1>>,
     samples: usize,
+    /// With autodiff.
     device: Device,
+    /// The same device without.
+    plain_device: Device,
     device_reads: u64,
 }
 
@@ -53,6 +56,7 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             gradients: None,
             sums: Vec::new(),
             samples: 0,
+            plain_device: device.clone().without_autodiff(),
             device,
             device_reads: 0,
         }
@@ -88,8 +92,8 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
         pass: Pass,
         sample_weight: Option<&[f32]>,
     ) -> Result<Compared> {
-        let plain = self.device.clone().without_autodiff();
-        let device = if pass.seed.is_some() { &self.device } else { &plain };
+        let plain = &self.plain_device;
+        let device = if pass.seed.is_some() { &self.device } else { plain };
         let samples = batch.inputs.samples();
         let targets = batch.targets.ok_or_else(|| {
             Error::data(
@@ -117,17 +121,20 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
         let mut metrics = Vec::with_capacity(self.metrics.len());
         if !self.metrics.is_empty() {
             // Metrics are no part of what is differentiated.
-            let mut outputs = outputs.clone().onto(&plain);
+            let mut outputs = outputs.clone().onto(plain);
             if pass.logits {
                 outputs = model.close(outputs);
             }
-            let targets = targets.clone().onto(&plain);
+            let targets = targets.clone().onto(plain);
             for metric in &self.metrics {
                 metrics.push(metric.values(outputs.clone(), targets.clone()).sum());
             }
         }
-        let values = loss.forward(outputs, targets.onto(device));
-        let loss = weigh(values, sample_weight)?.sum();
+        let targets = targets.onto(device);
+        let loss = match sample_weight {
+            None => loss.sum(outputs, targets),
+            Some(weights) => weigh(loss.forward(outputs, targets), weights)?.sum(),
+        };
         Ok(Compared { loss, metrics, samples })
     }
 
@@ -242,6 +249,8 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     fn forward_backward(&mut self, batch: Self::Batch, step: TrainStep<'_>) -> Result<usize> {
         self.inference = None;
         self.gradients = None;
+        // For dropout and whatever else draws from the device's random numbers.
+        self.plain_device.seed(step.seed);
         let pass = Pass::training(step.seed);
         let Compared { loss, metrics, samples } =
             self.compare(self.model()?, batch, pass, step.sample_weight)?;
@@ -284,11 +293,11 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     }
 
     fn predict(&mut self, batch: Self::Batch) -> Result<(M::Output, usize)> {
-        let device = self.device.clone().without_autodiff();
-        let model = self.inference()?;
+        self.inference()?;
+        let model = self.inference.as_ref().ok_or_else(lost_model)?;
         model.check_input(&batch.inputs)?;
         let samples = batch.inputs.samples();
-        let outputs = model.pass(batch.inputs.onto(&device), Pass::inference());
+        let outputs = model.pass(batch.inputs.onto(&self.plain_device), Pass::inference());
         Ok((outputs, samples))
     }
 
@@ -315,10 +324,7 @@ where
 }
 
 /// The values times the samples' weights.
-fn weigh(values: Tensor<1>, sample_weight: Option<&[f32]>) -> Result<Tensor<1>> {
-    let Some(weights) = sample_weight else {
-        return Ok(values);
-    };
+fn weigh(values: Tensor<1>, weights: &[f32]) -> Result<Tensor<1>> {
     let samples = values.dims()[0];
     if weights.len() != samples {
         return Err(Error::data(format!(

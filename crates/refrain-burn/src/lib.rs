@@ -72,7 +72,7 @@ pub use losses::{
     SparseCategoricalCrossentropy,
 };
 pub use metrics::{Accuracy, AnyMetric, Metric};
-pub use optimizers::{Adam, Optimizer, Sgd};
+pub use optimizers::{Adam, Optimizer, Sgd, Values};
 pub use samples::Samples;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};

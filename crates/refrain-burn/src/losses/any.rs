@@ -99,6 +99,15 @@ impl Loss<Tensor<2>> for AnyLoss {
         }
     }
 
+    fn sum(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
+        match (self, targets) {
+            (Self::SparseCategoricalCrossentropy(loss), Targets::Labels(labels)) => {
+                loss.sum(outputs, labels)
+            }
+            (_, targets) => self.forward(outputs, targets).sum(),
+        }
+    }
+
     fn check(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
         match (self, targets) {
             (Self::SparseCategoricalCrossentropy(loss), Targets::Labels(labels)) => {

@@ -36,6 +36,11 @@ pub trait Loss<O>: Clone + Send + 'static {
     /// One value per sample: `[samples]`.
     fn forward(&self, outputs: O, targets: Self::Targets) -> Tensor<1>;
 
+    /// The sum of [`forward`](Self::forward): `[1]`. Override it where the sum alone is cheaper.
+    fn sum(&self, outputs: O, targets: Self::Targets) -> Tensor<1> {
+        self.forward(outputs, targets).sum()
+    }
+
     /// Whether outputs and targets fit each other.
     ///
     /// # Errors

@@ -32,6 +32,13 @@ impl SparseCategoricalCrossentropy {
         self.from_logits = from_logits;
         self
     }
+
+    /// Logarithm of the right class's probability: `[samples, 1]`.
+    fn logarithms(&self, outputs: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<2> {
+        let logarithms =
+            if self.from_logits { log_softmax(outputs, 1) } else { log_probabilities(outputs) };
+        logarithms.gather(1, targets.unsqueeze_dim(1))
+    }
 }
 
 impl Loss<Tensor<2>> for SparseCategoricalCrossentropy {
@@ -42,9 +49,11 @@ impl Loss<Tensor<2>> for SparseCategoricalCrossentropy {
     }
 
     fn forward(&self, outputs: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-        let logarithms =
-            if self.from_logits { log_softmax(outputs, 1) } else { log_probabilities(outputs) };
-        logarithms.gather(1, targets.unsqueeze_dim(1)).squeeze_dim::<1>(1).neg()
+        self.logarithms(outputs, targets).squeeze_dim::<1>(1).neg()
+    }
+
+    fn sum(&self, outputs: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
+        self.logarithms(outputs, targets).sum().neg()
     }
 
     fn check(&self, outputs: &Tensor<2>, targets: &Tensor<1, Int>) -> Result {

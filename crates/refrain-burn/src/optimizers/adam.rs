@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use burn::module::ParamId;
-use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::in_place::in_place;
+use super::values::{Values, in_place};
 use super::{Optimizer, check_option, check_rate, take_rate};
 
 const LEARNING_RATE: f64 = 0.001;
@@ -36,8 +35,8 @@ pub struct Adam {
 
 #[derive(Debug)]
 struct Moments {
-    mean: Tensor<1>,
-    square: Tensor<1>,
+    mean: Values,
+    square: Values,
 }
 
 impl Adam {
@@ -106,32 +105,32 @@ impl Optimizer for Adam {
         self.rate = learning_rate as f32 * (1.0 - beta_2_power).sqrt() / (1.0 - beta_1_power);
     }
 
-    fn update(&mut self, id: ParamId, weights: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
-        let Moments { mean, square } = self.moments.remove(&id).unwrap_or_else(|| Moments {
-            mean: gradient.zeros_like(),
-            square: gradient.zeros_like(),
+    fn update(&mut self, id: ParamId, mut weights: Values, mut gradient: Values) -> Values {
+        let Moments { mut mean, mut square } = self.moments.remove(&id).unwrap_or_else(|| {
+            Moments { mean: gradient.zeros_like(), square: gradient.zeros_like() }
         });
         let rate = self.rate;
         let epsilon = self.epsilon as f32;
         let new_1 = (1.0 - self.beta_1) as f32;
         let new_2 = (1.0 - self.beta_2) as f32;
 
-        let done = in_place([weights, gradient, mean, square], |[weights, gradient, m, v]| {
+        let values = [&mut weights, &mut gradient, &mut mean, &mut square];
+        let done = in_place(values, |[weights, gradient, m, v]| {
             for (((w, g), m), v) in weights.iter_mut().zip(gradient).zip(m).zip(v) {
                 *m += (*g - *m) * new_1;
                 *v += (*g * *g - *v) * new_2;
                 *w -= *m * rate / (v.sqrt() + epsilon);
             }
         });
-        let (weights, mean, square) = match done {
-            Ok([weights, _, mean, square]) => (weights, mean, square),
-            Err([weights, gradient, m, v]) => {
-                let m = m.clone() + (gradient.clone() - m) * new_1;
-                let v = v.clone() + (gradient.square() - v) * new_2;
-                let update = m.clone() * rate / (v.clone().sqrt() + epsilon);
-                (weights - update, m, v)
-            }
-        };
+        if !done {
+            let (m, v, gradient) =
+                (mean.into_tensor(), square.into_tensor(), gradient.into_tensor());
+            let m = m.clone() + (gradient.clone() - m) * new_1;
+            let v = v.clone() + (gradient.square() - v) * new_2;
+            let update = m.clone() * rate / (v.clone().sqrt() + epsilon);
+            weights = (weights.into_tensor() - update).into();
+            (mean, square) = (m.into(), v.into());
+        }
         self.moments.insert(id, Moments { mean, square });
         weights
     }

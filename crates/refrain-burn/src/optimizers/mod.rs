@@ -1,11 +1,10 @@
 //! Optimizers by Keras' formulas and defaults.
 
 mod adam;
-mod in_place;
 mod sgd;
+mod values;
 
 use burn::module::ParamId;
-use burn::tensor::Tensor;
 use refrain_core::schedule::Rate;
 use refrain_core::{Error, IntoLearner, Result};
 
@@ -15,6 +14,7 @@ use crate::losses::Loss;
 
 pub use adam::Adam;
 pub use sgd::Sgd;
+pub use values::Values;
 
 /// Turns gradients into updates of the weights.
 ///
@@ -36,7 +36,7 @@ pub trait Optimizer: Send + 'static {
     fn begin_step(&mut self, learning_rate: f64);
 
     /// The new weights of one parameter. `weights` and `gradient` are of the same length.
-    fn update(&mut self, id: ParamId, weights: Tensor<1>, gradient: Tensor<1>) -> Tensor<1>;
+    fn update(&mut self, id: ParamId, weights: Values, gradient: Values) -> Values;
 }
 
 impl<M, S> IntoLearner<M, S> for Box<dyn Optimizer>

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use burn::module::ParamId;
-use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::in_place::in_place;
+use super::values::{Values, in_place};
 use super::{Optimizer, check_option, check_rate, take_rate};
 
 const LEARNING_RATE: f64 = 0.01;
@@ -33,7 +32,7 @@ pub struct Sgd {
     nesterov: bool,
     // Of the current step.
     rate: f64,
-    velocities: HashMap<ParamId, Tensor<1>>,
+    velocities: HashMap<ParamId, Values>,
 }
 
 impl Sgd {
@@ -82,7 +81,7 @@ impl Optimizer for Sgd {
         self.rate = learning_rate;
     }
 
-    fn update(&mut self, id: ParamId, weights: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
+    fn update(&mut self, id: ParamId, weights: Values, gradient: Values) -> Values {
         let rate = self.rate as f32;
         if self.momentum == 0.0 {
             return plain(rate, weights, gradient);
@@ -98,60 +97,58 @@ impl Optimizer for Sgd {
     }
 }
 
-fn plain(rate: f32, weights: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
-    let done = in_place([weights, gradient], |[weights, gradient]| {
+fn plain(rate: f32, mut weights: Values, mut gradient: Values) -> Values {
+    let done = in_place([&mut weights, &mut gradient], |[weights, gradient]| {
         for (w, g) in weights.iter_mut().zip(gradient) {
             *w -= rate * *g;
         }
     });
-    match done {
-        Ok([weights, _]) => weights,
-        Err([weights, gradient]) => weights - gradient * rate,
+    if done {
+        return weights;
     }
+    (weights.into_tensor() - gradient.into_tensor() * rate).into()
 }
 
 fn with_momentum(
     rate: f32,
     momentum: f32,
-    weights: Tensor<1>,
-    gradient: Tensor<1>,
-    velocity: Tensor<1>,
-) -> (Tensor<1>, Tensor<1>) {
-    let done = in_place([weights, gradient, velocity], |[weights, gradient, velocity]| {
+    mut weights: Values,
+    mut gradient: Values,
+    mut velocity: Values,
+) -> (Values, Values) {
+    let values = [&mut weights, &mut gradient, &mut velocity];
+    let done = in_place(values, |[weights, gradient, velocity]| {
         for ((w, g), m) in weights.iter_mut().zip(gradient).zip(velocity) {
             *m = momentum * *m - rate * *g;
             *w += *m;
         }
     });
-    match done {
-        Ok([weights, _, velocity]) => (weights, velocity),
-        Err([weights, gradient, velocity]) => {
-            let velocity = velocity * momentum - gradient * rate;
-            (weights + velocity.clone(), velocity)
-        }
+    if done {
+        return (weights, velocity);
     }
+    let velocity = velocity.into_tensor() * momentum - gradient.into_tensor() * rate;
+    ((weights.into_tensor() + velocity.clone()).into(), velocity.into())
 }
 
 fn nesterov(
     rate: f32,
     momentum: f32,
-    weights: Tensor<1>,
-    gradient: Tensor<1>,
-    velocity: Tensor<1>,
-) -> (Tensor<1>, Tensor<1>) {
-    let done = in_place([weights, gradient, velocity], |[weights, gradient, velocity]| {
+    mut weights: Values,
+    mut gradient: Values,
+    mut velocity: Values,
+) -> (Values, Values) {
+    let values = [&mut weights, &mut gradient, &mut velocity];
+    let done = in_place(values, |[weights, gradient, velocity]| {
         for ((w, g), m) in weights.iter_mut().zip(gradient).zip(velocity) {
             let step = rate * *g;
             *m = momentum * *m - step;
             *w += momentum * *m - step;
         }
     });
-    match done {
-        Ok([weights, _, velocity]) => (weights, velocity),
-        Err([weights, gradient, velocity]) => {
-            let step = gradient * rate;
-            let velocity = velocity * momentum - step.clone();
-            (weights + velocity.clone() * momentum - step, velocity)
-        }
+    if done {
+        return (weights, velocity);
     }
+    let step = gradient.into_tensor() * rate;
+    let velocity = velocity.into_tensor() * momentum - step.clone();
+    ((weights.into_tensor() + velocity.clone() * momentum - step).into(), velocity.into())
 }

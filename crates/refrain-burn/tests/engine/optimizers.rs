@@ -25,7 +25,7 @@ fn check(optimizer: impl Fn() -> Box<dyn Optimizer>, expected: [[f32; 3]; 4]) {
         let mut weights = tensor(START);
         for (gradient, expected) in GRADIENTS.into_iter().zip(expected) {
             optimizer.begin_step(rate);
-            weights = optimizer.update(id, weights, tensor(gradient));
+            weights = optimizer.update(id, weights.into(), tensor(gradient).into()).into_tensor();
             let got: Vec<f32> = weights.clone().try_into_vec_as().unwrap();
             assert_close(&got, &expected, 1e-6, &format!("{dtype:?}"));
         }
@@ -106,7 +106,8 @@ fn large_parameters_are_updated_everywhere() {
     sgd.begin_step(0.5);
     let weights = Tensor::<1>::ones([elements], &device);
     let gradient = Tensor::<1>::ones([elements], &device);
-    let updated = crate::floats(sgd.update(ParamId::new(), weights, gradient));
+    let updated =
+        crate::floats(sgd.update(ParamId::new(), weights.into(), gradient.into()).into_tensor());
     assert!(updated.len() == elements && updated.iter().all(|&weight| weight == 0.5));
 }
 
@@ -118,7 +119,8 @@ fn keeps_state_by_parameter() {
     let mut step = |id, gradient: f32| {
         sgd.begin_step(1.0);
         let weights = Tensor::<1>::from_data([0.0], &device);
-        crate::floats(sgd.update(id, weights, Tensor::from_data([gradient], &device)))[0]
+        let gradient = Tensor::from_data([gradient], &device);
+        crate::floats(sgd.update(id, weights.into(), gradient.into()).into_tensor())[0]
     };
     assert_eq!(step(a, 1.0), -1.0);
     assert_eq!(step(b, 0.0), 0.0);
