@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod reference;
 pub mod setup;
 pub mod solution;
 pub mod starter;
@@ -26,6 +27,7 @@ chapters! {
     included_callbacks: "included-callbacks.md",
     writing_callbacks: "writing-callbacks.md",
     learning_rate: "learning-rate.md",
+    checking: "checking.md",
     custom_loop: "custom-loop.md",
     recipes: "recipes.md",
     from_keras: "from-keras.md",

@@ -2,13 +2,14 @@
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use refrain_core::weights::Weights;
-use refrain_core::{Error, Learner, Logs, ModelAccess, Result, TrackMetric, TrainStep};
+use refrain_core::{Clip, Error, Learner, Logs, ModelAccess, Result, TrackMetric, TrainStep};
 
 use crate::dataset::Batch;
 use crate::forward::{Forward, Pass};
-use crate::gradients;
+use crate::gradients::{self, Kept};
 use crate::losses::Loss;
 use crate::metrics::Metric;
+use crate::optimizer_state;
 use crate::optimizers::Optimizer;
 use crate::samples::Samples;
 use crate::weights;
@@ -30,6 +31,10 @@ pub struct BurnLearner<M: Forward, S: Loss<M::Output>> {
     logits_loss: Option<S>,
     metrics: Vec<Box<dyn Metric<M::Output, S::Targets>>>,
     gradients: Option<Gradients>,
+    /// Batches of which `gradients` are the mean: more than one after a clip, which is of the mean.
+    gradient_batches: usize,
+    /// Of batches whose update was put off.
+    kept: Kept,
     /// Sums over samples since the last reset, on the device: the loss, then each metric.
     sums: Vec<Tensor<1>>,
     samples: usize,
@@ -54,6 +59,8 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             logits_loss,
             metrics: Vec::new(),
             gradients: None,
+            gradient_batches: 0,
+            kept: Kept::default(),
             sums: Vec::new(),
             samples: 0,
             plain_device: device.clone().without_autodiff(),
@@ -161,6 +168,25 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
         })
     }
 
+    /// Names of the parameters that have a gradient, and its squared L2 norm.
+    fn squared_gradient_norms(&mut self) -> Result<(Vec<String>, Vec<f64>)> {
+        let gradients = self.gradients.as_ref().ok_or_else(no_gradients)?;
+        let (names, squared): (Vec<_>, Vec<_>) =
+            gradients::squared_norms(self.model()?, gradients).into_iter().unzip();
+        let squared = if squared.is_empty() { Vec::new() } else { self.read(squared)? };
+        Ok((names, squared))
+    }
+
+    /// Makes the gradients the mean of the last batch's and of all that were kept.
+    fn merge_kept(&mut self) -> Result {
+        let gradients = self.gradients.as_mut().ok_or_else(no_gradients)?;
+        let model = self.model.as_ref().ok_or_else(lost_model)?;
+        if !self.kept.is_empty() {
+            self.gradient_batches = self.kept.merge_into(model, gradients);
+        }
+        Ok(())
+    }
+
     /// The model without autodiff; made where there is none.
     fn inference(&mut self) -> Result<&M> {
         if self.inference.is_none() {
@@ -190,20 +216,47 @@ impl<M: Forward, S: Loss<M::Output>> ModelAccess for BurnLearner<M, S> {
         weights::check(model, new)?;
         self.inference = None;
         // Gradients belong to the weights that they were computed with.
-        self.gradients = None;
+        self.clear_gradients();
         let model = self.model.take().ok_or_else(lost_model)?;
         self.model = Some(weights::import(model, new));
         Ok(())
     }
 
     fn gradient_norm(&mut self) -> Result<f64> {
-        let gradients = self.gradients.as_ref().ok_or_else(no_gradients)?;
-        let squared = gradients::squared_norms(self.model()?, gradients);
-        if squared.is_empty() {
-            return Ok(0.0);
+        let (_, squared) = self.squared_gradient_norms()?;
+        Ok(squared.iter().sum::<f64>().sqrt())
+    }
+
+    fn gradient_norms(&mut self) -> Result<Vec<(String, f64)>> {
+        let (names, squared) = self.squared_gradient_norms()?;
+        Ok(names.into_iter().zip(squared.into_iter().map(f64::sqrt)).collect())
+    }
+
+    fn clip_gradients(&mut self, clip: Clip) -> Result {
+        let (Clip::Value(most) | Clip::Norm(most) | Clip::GlobalNorm(most)) = clip;
+        if !(most.is_finite() && most > 0.0) {
+            return Err(Error::config(format!(
+                "gradients were to be clipped to {most}; allowed: a finite number above 0"
+            )));
         }
-        let norms = self.read(squared)?;
-        Ok(norms.iter().sum::<f64>().sqrt())
+        self.merge_kept()?;
+        let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
+        gradients::clip(self.model()?, &mut gradients, clip);
+        self.gradients = Some(gradients);
+        Ok(())
+    }
+
+    fn set_momentum(&mut self, momentum: f64) -> Result {
+        self.optimizer.set_momentum(momentum)
+    }
+
+    fn optimizer_state(&self) -> Result<Weights> {
+        optimizer_state::export(self.model()?, &*self.optimizer)
+    }
+
+    fn set_optimizer_state(&mut self, state: &Weights) -> Result {
+        let model = self.model.as_ref().ok_or_else(lost_model)?;
+        optimizer_state::import(model, &mut *self.optimizer, state)
     }
 
     fn read_metrics(&mut self, logs: &mut Logs) -> Result {
@@ -261,6 +314,7 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
         }
         // Divided by the number of samples and not by the sum of their weights, as in Keras.
         self.gradients = Some(loss.clone().div_scalar(samples as f64).backward());
+        self.gradient_batches = 1;
         self.accumulate(loss.without_autodiff(), metrics, samples);
         Ok(samples)
     }
@@ -272,6 +326,7 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
             )));
         }
         self.inference = None;
+        self.merge_kept()?;
         let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
         let model = self.model.take().ok_or_else(lost_model)?;
         self.optimizer.begin_step(learning_rate);
@@ -281,6 +336,14 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
 
     fn clear_gradients(&mut self) {
         self.gradients = None;
+        self.kept = Kept::default();
+    }
+
+    fn accumulate_gradients(&mut self) -> Result {
+        let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
+        let model = self.model.as_ref().ok_or_else(lost_model)?;
+        self.kept.add(model, &mut gradients, self.gradient_batches);
+        Ok(())
     }
 
     fn evaluate(&mut self, batch: Self::Batch, sample_weight: Option<&[f32]>) -> Result<usize> {

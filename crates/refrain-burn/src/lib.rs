@@ -52,6 +52,7 @@ mod summary;
 
 pub mod losses;
 mod metrics;
+mod optimizer_state;
 pub mod optimizers;
 
 mod any_tensor;
@@ -68,11 +69,11 @@ pub use initializer::Initializer;
 pub use layers::LayerConfig;
 pub use learner::BurnLearner;
 pub use losses::{
-    AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError,
+    AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, CustomLoss, Loss, MeanSquaredError,
     SparseCategoricalCrossentropy,
 };
 pub use metrics::{Accuracy, AnyMetric, Metric};
-pub use optimizers::{Adam, Optimizer, Sgd, Values};
+pub use optimizers::{Adam, Optimizer, OptimizerSlot, OptimizerState, Sgd, Values};
 pub use samples::Samples;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};

@@ -1,5 +1,8 @@
 //! Metrics: what is told beside the loss.
 
+use std::fmt;
+use std::sync::Arc;
+
 use burn::tensor::{Bool, Int, Tensor};
 
 use crate::losses::{AnyLoss, Loss};
@@ -96,16 +99,32 @@ fn shares(right: Tensor<1, Bool>) -> Tensor<1> {
 
 /// One of the metrics, chosen at run time: `accuracy`, or any loss. Its name in the logs is the one
 /// that was asked for, `acc` or `accuracy`, as in Keras.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AnyMetric {
-    name: &'static str,
+    name: String,
     kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 enum Kind {
     Accuracy(Accuracy),
     Loss(AnyLoss),
+    Custom(Arc<dyn SharedMetric>),
+}
+
+/// A metric that can be shared.
+trait SharedMetric: Metric<Tensor<2>, Targets> + Sync {}
+
+impl<M: Metric<Tensor<2>, Targets> + Sync> SharedMetric for M {}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Accuracy(accuracy) => accuracy.fmt(f),
+            Kind::Loss(loss) => loss.fmt(f),
+            Kind::Custom(metric) => f.write_str(&metric.name()),
+        }
+    }
 }
 
 impl AnyMetric {
@@ -128,17 +147,23 @@ impl AnyMetric {
             "accuracy" | "acc" => Kind::Accuracy(Accuracy),
             _ => Kind::Loss(AnyLoss::from_name(name)?),
         };
-        Some(Self { name, kind })
+        Some(Self { name: name.to_owned(), kind })
+    }
+
+    /// A metric of your own.
+    pub fn custom(metric: impl Metric<Tensor<2>, Targets> + Sync) -> Self {
+        Self { name: metric.name(), kind: Kind::Custom(Arc::new(metric)) }
     }
 }
 
 impl Metric<Tensor<2>, Targets> for AnyMetric {
     fn name(&self) -> String {
-        self.name.to_owned()
+        self.name.clone()
     }
 
     fn values(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
         match &self.kind {
+            Kind::Custom(metric) => metric.values(outputs, targets),
             Kind::Accuracy(accuracy) => accuracy.values(outputs, targets),
             Kind::Loss(loss) => loss.forward(outputs, targets),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParameterValue};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId, ParameterValue};
 use burn::tensor::kind::{Basic, Transaction as InTransaction};
 use burn::tensor::{Bool, BoolStore, DType, Device, Int, Shape, Tensor, TensorData, Transaction};
 use refrain_core::weights::{WeightDtype, WeightTensor, Weights};
@@ -119,6 +119,49 @@ pub(crate) fn count<M: Module>(model: &M) -> (usize, usize) {
     let mut count = Count::default();
     model.visit(&mut count);
     (count.0, count.1)
+}
+
+/// A float parameter: what an optimizer may remember something of.
+pub(crate) struct Parameter {
+    pub(crate) id: ParamId,
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) dtype: DType,
+    /// Without autodiff.
+    pub(crate) device: Device,
+}
+
+/// All float parameters, in the model's order.
+pub(crate) fn parameters<M: Module>(model: &M) -> Vec<Parameter> {
+    #[derive(Default)]
+    struct Parameters {
+        path: Vec<String>,
+        found: Vec<Parameter>,
+    }
+
+    impl ModuleVisitor for Parameters {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.found.push(Parameter {
+                id: param.id,
+                name: self.path.join("."),
+                shape: param.lazy_shape().to_vec(),
+                dtype: param.dtype(),
+                device: param.lazy_device().without_autodiff(),
+            });
+        }
+    }
+
+    let mut parameters = Parameters::default();
+    model.visit(&mut parameters);
+    parameters.found
 }
 
 #[derive(Default)]
@@ -265,7 +308,7 @@ impl ModuleMapper for Writer<'_> {
     }
 }
 
-fn to_weight_dtype(dtype: DType) -> Option<WeightDtype> {
+pub(crate) fn to_weight_dtype(dtype: DType) -> Option<WeightDtype> {
     Some(match dtype {
         DType::F64 => WeightDtype::F64,
         DType::F32 | DType::Flex32 => WeightDtype::F32,
@@ -284,7 +327,7 @@ fn to_weight_dtype(dtype: DType) -> Option<WeightDtype> {
     })
 }
 
-fn bytes_of(shape: &[usize], dtype: WeightDtype) -> usize {
+pub(crate) fn bytes_of(shape: &[usize], dtype: WeightDtype) -> usize {
     let size = match dtype {
         WeightDtype::F64 | WeightDtype::I64 | WeightDtype::U64 => 8,
         WeightDtype::F32 | WeightDtype::I32 | WeightDtype::U32 => 4,

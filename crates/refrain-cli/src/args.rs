@@ -18,8 +18,12 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Draws a JSON log
     Plot(PlotArgs),
+    /// Looks at a recipe before training: who acts where, and what is odd
+    Check(CheckArgs),
     /// Shows the learning rate over the epochs, before any training
     Preview(PreviewArgs),
+    /// Runs a recipe's callbacks over a recorded log: what would they have done?
+    Replay(ReplayArgs),
     /// Prints the built-in recipe, to start your own from
     Recipe,
 }
@@ -74,9 +78,42 @@ pub(crate) struct PlotArgs {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = CheckArgs::EXIT)]
+pub(crate) struct CheckArgs {
+    /// The recipe, a TOML file; without it, the built-in one
+    pub(crate) recipe: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Changes a value of the recipe, for example fit.epochs=3
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+impl CheckArgs {
+    const EXIT: &str = "Exit status: 0 training would begin, 1 a finding is an error, 2 wrong \
+                        usage, or a recipe that cannot be read.";
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// The recipe, a TOML file; without it, the built-in one
+    pub(crate) recipe: Option<PathBuf>,
+    /// The log, a JSON array of objects with `epoch`
+    #[arg(long, value_name = "LOG")]
+    pub(crate) log: PathBuf,
+    /// Changes a value of the recipe, for example callbacks.2.patience=10
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(clap::Args)]
 pub(crate) struct PreviewArgs {
     /// The recipe, a TOML file; without it, the built-in one
     pub(crate) recipe: Option<PathBuf>,
+    /// A JSON log whose metrics callbacks such as reduce_lr_on_plateau see
+    #[arg(long, value_name = "LOG")]
+    pub(crate) log: Option<PathBuf>,
     /// Draws the rates into a picture, .png or .svg
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -1,52 +1,11 @@
-//! The command `refrain`: trains recipes, draws logs, previews schedules.
+//! The command `refrain`.
 
 #![forbid(unsafe_code)]
 
-mod args;
-mod commands;
-mod output;
-mod run_folder;
-mod signals;
-mod summary;
-
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use refrain::Error;
-
-use args::{Args, Command};
-
-/// Finished, early stop included.
-const FINISHED: u8 = 0;
-/// The run, or a file, failed.
-const FAILED: u8 = 1;
-/// The command line or the recipe is wrong; nothing has begun.
-const WRONG_USAGE: u8 = 2;
+use refrain::Registry;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            // Help and version are no errors; clap knows which stream is meant.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { FINISHED });
-        }
-    };
-    let done = match args.command {
-        Command::Train(args) => commands::train(&args),
-        Command::Plot(args) => commands::plot(&args).map(|()| FINISHED),
-        Command::Preview(args) => commands::preview(&args).map(|()| FINISHED),
-        Command::Recipe => commands::recipe().map(|()| FINISHED),
-    };
-    match done {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            output::complain(&format!("error: {error}"));
-            ExitCode::from(status_of(&error))
-        }
-    }
-}
-
-fn status_of(error: &Error) -> u8 {
-    if error.is_config() { WRONG_USAGE } else { FAILED }
+    refrain_cli::run(Registry::builtin())
 }

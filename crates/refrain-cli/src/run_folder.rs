@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use refrain::{Callback, Error, Recipe, Result, Run, files};
+use refrain::event::Hook;
+use refrain::{Access, Callback, Error, Recipe, Registry, Result, Run, files};
 
 /// Whatever of these a folder holds, it holds a run.
 const SIGNS: [&str; 5] =
@@ -14,6 +16,7 @@ const SIGNS: [&str; 5] =
 pub(crate) struct RunFolder {
     path: PathBuf,
     replaces: bool,
+    registry: Arc<Registry>,
 }
 
 impl RunFolder {
@@ -21,7 +24,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// When `dir` holds a run already and `overwrite` was not asked for.
-    pub(crate) fn choose(dir: Option<&Path>, name: &str, overwrite: bool) -> Result<Self> {
+    pub(crate) fn choose(
+        registry: &Arc<Registry>,
+        dir: Option<&Path>,
+        name: &str,
+        overwrite: bool,
+    ) -> Result<Self> {
         let path = match dir {
             Some(dir) => dir.to_path_buf(),
             None if overwrite => Path::new("runs").join(name),
@@ -38,7 +46,7 @@ impl RunFolder {
                 path.display()
             )));
         }
-        Ok(Self { path, replaces: holds_run })
+        Ok(Self { path, replaces: holds_run, registry: Arc::clone(registry) })
     }
 
     /// The folder.
@@ -74,10 +82,11 @@ impl RunFolder {
     fn clear(&self) -> Result {
         let own = ["summary.json", "model.safetensors"].map(|name| self.file(name));
         // A recipe that this version cannot read keeps its callbacks' files: better too many.
-        let outputs = Recipe::load(&self.file("recipe.toml"), &[])
+        let outputs = Recipe::load_with(&self.registry, &self.file("recipe.toml"), &[])
             .and_then(|recipe| recipe.outputs(self.path()))
             .unwrap_or_default();
-        let inside = outputs.into_iter().filter(|file| file.starts_with(self.path()));
+        let is_ours = |file: &PathBuf| file.starts_with(self.path()) && !file.is_dir();
+        let inside = outputs.into_iter().filter(is_ours);
         for file in own.into_iter().chain(inside) {
             match fs::remove_file(&file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -108,6 +117,10 @@ struct Opener {
 impl Callback for Opener {
     fn name(&self) -> std::borrow::Cow<'static, str> {
         "run_folder".into()
+    }
+
+    fn access(&self) -> Access {
+        Access::new().acts_in([Hook::TrainBegin])
     }
 
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {

@@ -30,6 +30,10 @@ impl Signals {
             Ok(())
         };
         [SIGINT, SIGTERM].into_iter().try_for_each(wire).map_err(Error::wrap)?;
+        // Where files may not grow further, writing one shall fail with an error, and cost the run
+        // that file alone: without a handler the signal would end the process.
+        #[cfg(unix)]
+        flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map_err(Error::wrap)?;
         Ok(Self(received))
     }
 

@@ -17,6 +17,7 @@ pub(crate) struct Summary {
     seconds: f64,
     parameters: usize,
     history: Map<String, Value>,
+    /// Callbacks that failed and were disabled, with their errors.
     disabled: Vec<(String, String)>,
 }
 
@@ -59,7 +60,7 @@ impl Summary {
 
     /// The file's text.
     pub(crate) fn to_json(&self) -> String {
-        let json = json!({
+        let mut json = json!({
             "outcome": self.outcome,
             "by": self.by,
             "epochs": self.epochs,
@@ -69,6 +70,14 @@ impl Summary {
             "parameters": self.parameters,
             "history": self.history,
         });
+        if !self.disabled.is_empty() {
+            json["disabled"] = self
+                .disabled
+                .iter()
+                .map(|(name, error)| (name.clone(), error.clone().into()))
+                .collect::<Map<String, Value>>()
+                .into();
+        }
         format!("{json:#}\n")
     }
 

@@ -87,9 +87,13 @@ fn recipes_spoiled_in_one_place() {
         ("sparse_categorical_crossentropy", "mse", &["mean_squared_error", "one label a sample", "sparse_categorical_crossentropy"]),
         ("sparse_categorical", "categorical", &["categorical_crossentropy", "one label a sample"]),
         ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"json_training_logger\"\nlog_file = \"./summary.json\"", &["line 24", "summary.json", "the run itself writes"]),
-        ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"json_training_logger\"\nlog_file = \"a/../x.png\"\n[[callbacks]]\ntype = \"training_plot\"\nfile = \"x.png\"", &["line 27", "x.png", "a callback before it writes"]),
+        ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"json_training_logger\"\nlog_file = \"a/../x.png\"\n[[callbacks]]\ntype = \"training_plot\"\nfile = \"x.png\"", &["line 25", "`json_training_logger` and `training_plot` both write", "x.png"]),
         ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"training_plot\"\nmetrics = []", &["line 24", "`metrics` is empty"]),
         ("epochs = 1", "\"epo\\nchs\" = 1", &["unknown key `epo\\nchs`"]),
+        ("patience = 5", "name = \"x\\ny\"", &["`name` is", "control characters"]),
+        ("\"early_stopping\"", "\"ReduceLROnPlateau\"", &["did you mean `reduce_lr_on_plateau`?"]),
+        ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"model_checkpoint\"\nfilepath = \"w\"\nbackground = true", &["reads the model", "leave background out"]),
+        ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"csv_logger\"\nseparator = \".\"", &["line 24", "`separator`"]),
         ("patience = 5", "mode = \"mini\"", &["unknown mode `mini`", "did you mean `min`?"]),
     ];
     for (good, bad, words) in cases {

@@ -41,6 +41,28 @@ fn previews_what_training_does() {
     assert_eq!(previewed[..2], [0.1, 0.2]);
 }
 
+/// With one update in four batches a run has a quarter of the steps, and a schedule over the whole
+/// run reaches its end.
+#[test]
+fn accumulated_batches_are_one_step() {
+    let place = Place::new();
+    let linear = "learning_rate = { type = \"linear\", initial_learning_rate = 0.1, \
+                  end_learning_rate = 0.05, decay_steps = 1.0, unit = \"fraction\" }";
+    let accumulation = "\n[[callbacks]]\ntype = \"gradient_accumulation\"\nsteps = 4\n";
+    let recipe = refrain_recipe(&place).replace("learning_rate = 0.1", linear) + accumulation;
+    let recipe = recipe.replace(
+        "type = \"step_lr_scheduler\"\nfactor = 0.5\nstep_epochs = 10",
+        "type = \"history\"",
+    );
+    place.write("x.toml", recipe);
+    let steps = rates(&place, &["x.toml", "--steps", "--set", "fit.epochs=10"]);
+    assert_eq!(steps.len(), 30);
+    assert_eq!(steps[0], 0.1);
+    assert!((steps[29] - (0.1 - 0.05 * 29.0 / 30.0)).abs() < 1e-12, "{steps:?}");
+    let check = place.run(&["check", "x.toml", "--set", "fit.epochs=10"]).ok().stdout;
+    assert!(check.contains("No findings"), "{check}");
+}
+
 #[test]
 fn draws_and_prints() {
     let place = Place::new();

@@ -2,9 +2,11 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::event::{BackwardEnd, BatchEnd, EpochEnd, Event, PredictBatchEnd, TestEnd};
+use crate::event::{BackwardEnd, BatchEnd, EpochEnd, Event, Hook, PredictBatchEnd, TestEnd};
+use crate::finding::{Finding, RunPlan};
 use crate::outcome::Outcome;
 use crate::run::Run;
 use crate::state::State;
@@ -12,9 +14,10 @@ use crate::state::State;
 /// Hooks into a run. Every hook does nothing by default; override those you need.
 ///
 /// Hooks are called in list order. What exists at which hook stands in
-/// [the table of events](crate::event). Returning an error, or panicking, ends the run unless the
-/// callback is wrapped in [`on_failure(OnFailure::Disable)`](crate::CallbackExt::on_failure);
-/// `on_train_end` still runs for every callback that began.
+/// [the table of events](crate::event). Returning an error, or panicking, ends the run, unless the
+/// callback only [observes](Access::observes) or is wrapped in
+/// [`on_failure(OnFailure::Disable)`](crate::CallbackExt::on_failure); `on_train_end` still runs
+/// for every callback that began.
 ///
 /// A callback is its configuration plus one serialisable state with a `Default`. A `fit` begins
 /// with [`load_state(None)`](Self::load_state), which must set the state to its default.
@@ -161,9 +164,17 @@ pub trait Callback: Any + Send {
         }
     }
 
-    /// What this callback reads and writes; checked before the first batch.
+    /// What this callback reads and writes, and in which hooks it acts; checked and shown before
+    /// the first batch. Must depend on options alone.
     fn access(&self) -> Access {
         Access::default()
+    }
+
+    /// What is odd about these options in this run: a patience that never ends, a warm-up longer
+    /// than the run. Names of metrics, files and owners of the rate are checked without it.
+    fn findings(&self, plan: &RunPlan) -> Vec<Finding> {
+        let _ = plan;
+        Vec::new()
     }
 
     /// Whether the options make sense. Called before the first batch.
@@ -174,9 +185,10 @@ pub trait Callback: Any + Send {
         Ok(())
     }
 
-    /// What happens when a hook fails or panics. Default: the run is ended.
+    /// What happens when a hook fails or panics. Default: the run is ended; a callback that only
+    /// [observes](Access::observes) is disabled.
     fn failure_policy(&self) -> OnFailure {
-        OnFailure::Abort
+        if self.access().is_observing() { OnFailure::Disable } else { OnFailure::Abort }
     }
 
     /// The state, to be put into a checkpoint; `None` where there is none.
@@ -216,6 +228,9 @@ impl Callback for Box<dyn Callback> {
     fn check(&self) -> Result {
         (**self).check()
     }
+    fn findings(&self, plan: &RunPlan) -> Vec<Finding> {
+        (**self).findings(plan)
+    }
     fn failure_policy(&self) -> OnFailure {
         (**self).failure_policy()
     }
@@ -240,19 +255,33 @@ pub enum OnFailure {
     Disable,
 }
 
-/// What a callback reads and writes: checked before the first batch, never used to reorder.
+/// What a callback reads, writes and may ask for: checked and shown before the first batch, never
+/// used to reorder.
 ///
 /// # Example
 /// ```
+/// use refrain_core::event::Hook;
 /// use refrain_core::Access;
-/// let access = Access::new().reads("val_loss").writes("gap");
+/// let access = Access::new().acts_in([Hook::EpochEnd]).reads("val_loss").writes("gap");
 /// assert_eq!(access.written(), ["gap"]);
+/// assert!(access.handles(Hook::EpochEnd) && !access.handles(Hook::EpochBegin));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
+    hooks: Option<Vec<Hook>>,
     reads: Vec<String>,
+    /// The option that names each of them.
+    read_for: Vec<&'static str>,
     writes: Vec<String>,
+    measured: Vec<String>,
+    files: Vec<PathBuf>,
     rate: RateAccess,
+    may_stop: bool,
+    reads_model: bool,
+    sets_weights: bool,
+    changes_gradients: bool,
+    accumulates: Option<usize>,
+    observes: bool,
 }
 
 /// What a callback does to the learning rate.
@@ -268,20 +297,55 @@ pub enum RateAccess {
 }
 
 impl Access {
-    /// Reads and writes nothing.
+    /// Reads and writes nothing, and is called at every hook.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Acts in these hooks alone; the others are not called. Without it all are.
+    pub fn acts_in(mut self, hooks: impl IntoIterator<Item = Hook>) -> Self {
+        self.hooks = Some(hooks.into_iter().collect());
+        self
+    }
+
+    /// Acts in these hooks too; for wrappers.
+    pub fn also_acts_in(mut self, more: impl IntoIterator<Item = Hook>) -> Self {
+        if let Some(hooks) = &mut self.hooks {
+            hooks.extend(more);
+        }
+        self
+    }
+
     /// Reads this key of the epoch's logs.
-    pub fn reads(mut self, key: impl Into<String>) -> Self {
+    pub fn reads(self, key: impl Into<String>) -> Self {
+        self.reads_for("monitor", key)
+    }
+
+    /// Reads this key of the epoch's logs because the option `option` says so: that is where a
+    /// check points to when the run has no such key.
+    pub fn reads_for(mut self, option: &'static str, key: impl Into<String>) -> Self {
         self.reads.push(key.into());
+        self.read_for.push(option);
         self
     }
 
     /// Adds this key to the epoch's logs.
     pub fn writes(mut self, key: impl Into<String>) -> Self {
         self.writes.push(key.into());
+        self
+    }
+
+    /// Adds this key to the epoch's logs with a value that is measured, a time or a load: it
+    /// differs from run to run.
+    pub fn writes_measured(mut self, key: impl Into<String>) -> Self {
+        let key = key.into();
+        self.measured.push(key.clone());
+        self.writes(key)
+    }
+
+    /// Writes this file, or files whose names this template makes.
+    pub fn writes_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.files.push(path.into());
         self
     }
 
@@ -297,6 +361,61 @@ impl Access {
         self
     }
 
+    /// May ask for a stop.
+    pub fn may_stop(mut self) -> Self {
+        self.may_stop = true;
+        self
+    }
+
+    /// Reads the model: weights, gradients, a trial of learning rates.
+    pub fn reads_model(mut self) -> Self {
+        self.reads_model = true;
+        self
+    }
+
+    /// Sets the model's weights.
+    pub fn sets_weights(mut self) -> Self {
+        self.sets_weights = true;
+        self
+    }
+
+    /// Changes gradients, or skips or puts off updates.
+    pub fn changes_gradients(mut self) -> Self {
+        self.changes_gradients = true;
+        self
+    }
+
+    /// Puts updates off, so that there is one in `batches` batches: schedules that count steps, or
+    /// look at the end of the run, then count these.
+    pub fn accumulates(mut self, batches: usize) -> Self {
+        self.accumulates = Some(batches);
+        self.changes_gradients()
+    }
+
+    /// Only observes: it logs, draws or sends, and nothing in the run depends on it.
+    ///
+    /// Such a callback is disabled by default where it fails, and left out where a run is only
+    /// rehearsed (`preview`, `replay`).
+    pub fn observes(mut self) -> Self {
+        self.observes = true;
+        self
+    }
+
+    /// The hooks it acts in; `None`: all.
+    pub fn hooks(&self) -> Option<&[Hook]> {
+        self.hooks.as_deref()
+    }
+
+    /// Whether it acts in `hook`.
+    pub fn handles(&self, hook: Hook) -> bool {
+        self.hooks.as_ref().is_none_or(|hooks| hooks.contains(&hook))
+    }
+
+    /// Keys read, each with the option that names it.
+    pub(crate) fn read_with_options(&self) -> impl Iterator<Item = (&String, &'static str)> {
+        self.reads.iter().zip(self.read_for.iter().copied())
+    }
+
     /// Keys read.
     pub fn read(&self) -> &[String] {
         &self.reads
@@ -307,9 +426,49 @@ impl Access {
         &self.writes
     }
 
+    /// Keys written whose values are measured.
+    pub fn measured(&self) -> &[String] {
+        &self.measured
+    }
+
+    /// Files written.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// What is done to the learning rate.
     pub fn rate(&self) -> RateAccess {
         self.rate
+    }
+
+    /// Whether it may ask for a stop.
+    pub fn stops(&self) -> bool {
+        self.may_stop
+    }
+
+    /// Whether it reads the model.
+    pub fn is_reading_model(&self) -> bool {
+        self.reads_model
+    }
+
+    /// Whether it sets weights.
+    pub fn is_setting_weights(&self) -> bool {
+        self.sets_weights
+    }
+
+    /// Whether it changes gradients or updates.
+    pub fn is_changing_gradients(&self) -> bool {
+        self.changes_gradients
+    }
+
+    /// Batches for one update, where it puts updates off.
+    pub fn batches_per_update(&self) -> Option<usize> {
+        self.accumulates
+    }
+
+    /// Whether it only observes.
+    pub fn is_observing(&self) -> bool {
+        self.observes
     }
 }
 

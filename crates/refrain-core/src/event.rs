@@ -48,6 +48,7 @@
 use std::any::Any;
 use std::fmt;
 
+use crate::learning_rate::LearningRate;
 use crate::logs::Logs;
 use crate::outcome::Outcome;
 #[cfg(doc)]
@@ -57,12 +58,24 @@ use crate::run::Run;
 #[derive(Debug, Default)]
 pub struct BackwardEnd {
     skip_update: bool,
+    accumulate: bool,
 }
 
 impl BackwardEnd {
     /// Throws this batch's gradients away; weights, optimizer and step count stay as they are.
     pub fn skip_update(&mut self) {
         self.skip_update = true;
+    }
+
+    /// Puts the update off: this batch's gradients are kept, and the next update is made with the
+    /// mean of all that were. Weights, optimizer and step count stay as they are.
+    pub fn accumulate(&mut self) {
+        self.accumulate = true;
+    }
+
+    /// Whether a callback asked for the update to be put off.
+    pub fn is_accumulating(&self) -> bool {
+        self.accumulate
     }
 
     /// Whether a callback asked for the update to be skipped.
@@ -89,6 +102,9 @@ pub struct EpochEnd<'a> {
     /// this epoch. What a callback adds is seen by those listed after it, by the history and by
     /// the progress line.
     pub logs: &'a mut Logs,
+    /// The rate as it was when the epoch's batches were done, with its factors; by now a callback
+    /// may have set the next epoch's.
+    pub learning_rate: &'a LearningRate,
 }
 
 /// An evaluation ended.

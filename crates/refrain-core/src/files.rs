@@ -1,7 +1,7 @@
 //! Reading and replacing files so that no crash leaves half of one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,6 +44,41 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     sync_folder(folder_of(&target));
     Ok(())
+}
+
+/// Cuts `path` to `length` bytes and appends `bytes`: for files that grow by lines and may be
+/// watched meanwhile. Folders and the file are made where they are missing.
+///
+/// A kill in between leaves at most a part of `bytes`, which the next call cuts off.
+///
+/// # Errors
+/// When anything fails, naming path and reason.
+pub fn append_at(path: &Path, length: u64, bytes: &[u8]) -> Result {
+    let folder = folder_of(path);
+    fs::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, e))?;
+    let append = || {
+        refuse_special(path)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        if file.metadata()?.len() > length {
+            file.set_len(length)?;
+        }
+        file.seek(SeekFrom::End(0))?;
+        file.write_all(bytes)
+    };
+    append().map_err(|e| Error::file("write", path, e))
+}
+
+/// Removes a file; one that is gone already is as well.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove(path: &Path) -> Result {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::file("remove", path, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a whole file of at most `max_bytes`.
@@ -135,6 +170,21 @@ mod tests {
             assert_eq!(read(&path, 100).unwrap(), text.as_bytes());
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn lines_are_appended_where_the_whole_ones_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/log.csv");
+        append_at(&path, 0, b"a\n").unwrap();
+        fs::write(&path, "a\nhalf a li").unwrap();
+        append_at(&path, 2, b"b\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"a\nb\n");
+        assert!(append_at(folder.path(), 0, b"").is_err());
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+        assert!(remove(folder.path()).is_err());
     }
 
     #[cfg(unix)]

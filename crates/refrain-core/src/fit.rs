@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::finding::RunPlan;
 use crate::random;
 
 /// Largest batch size and number of epochs or steps that are taken: beyond it is a slip.
@@ -72,6 +73,23 @@ impl From<usize> for ValidationFreq {
 }
 
 impl<'a, B> Fit<'a, B> {
+    /// What is known of a run on `data` with these options, before it begins. The metrics are those
+    /// of the learner, which is not asked here.
+    ///
+    /// # Errors
+    /// When data and options do not fit each other.
+    pub fn plan(self, data: &'a dyn Dataset<Batch = B>) -> Result<RunPlan> {
+        let (epochs, initial_epoch) = (self.epochs, self.initial_epoch);
+        let plan = Plan::new(data, self)?;
+        Ok(RunPlan {
+            epochs,
+            initial_epoch,
+            steps_per_epoch: plan.steps_per_epoch(),
+            validation: plan.validation_freq().cloned(),
+            ..RunPlan::default()
+        })
+    }
+
     /// Trains until epoch `epochs` (exclusive; the number of epochs unless `initial_epoch` is
     /// given). ≥ 1.
     pub fn epochs(epochs: usize) -> Self {
@@ -272,6 +290,11 @@ impl<'a, B> Plan<'a, B> {
     /// Batches in a full epoch.
     pub(crate) fn steps_per_epoch(&self) -> usize {
         self.steps.min(self.train.count())
+    }
+
+    /// When validation is run; `None`: never.
+    pub(crate) fn validation_freq(&self) -> Option<&ValidationFreq> {
+        self.validation.as_ref().map(|_| &self.validation_freq)
     }
 
     /// What a user should know about `steps_per_epoch`, if anything.

@@ -31,6 +31,44 @@ pub trait ModelAccess: Any {
     /// When there are no gradients now.
     fn gradient_norm(&mut self) -> Result<f64>;
 
+    /// L2 norm of each parameter's gradient, by the parameter's name; valid in `on_backward_end`.
+    ///
+    /// Cost: a reduction over all parameters and one read from the device.
+    ///
+    /// # Errors
+    /// When there are no gradients now.
+    fn gradient_norms(&mut self) -> Result<Vec<(String, f64)>>;
+
+    /// Clips the gradients of the batch; valid in `on_backward_end`. Where gradients of earlier
+    /// batches are kept, the mean of all of them is clipped, as in Keras: what the update would be
+    /// made with.
+    ///
+    /// Cost: one or two passes over all gradients, no read from the device.
+    ///
+    /// # Errors
+    /// When there are no gradients now.
+    fn clip_gradients(&mut self, clip: Clip) -> Result;
+
+    /// Sets the optimizer's momentum (Adam: β₁) from the next update on.
+    ///
+    /// # Errors
+    /// When the optimizer has none, or the value is not in 0..1.
+    fn set_momentum(&mut self, momentum: f64) -> Result;
+
+    /// What the optimizer remembers (momenta, step count), as named tensors, exact to the bit.
+    ///
+    /// Cost: a copy of all of it to the host.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    fn optimizer_state(&self) -> Result<Weights>;
+
+    /// Sets what the optimizer remembers; an empty state is that of a new optimizer.
+    ///
+    /// # Errors
+    /// When a name or shape does not fit; the optimizer stays as it was.
+    fn set_optimizer_state(&mut self, state: &Weights) -> Result;
+
     /// Adds loss and metrics since [`Learner::reset_metrics`] to `logs`: means weighted by samples.
     ///
     /// Cost: one read from the device. Callbacks use [`Run::batch_logs`](crate::Run::batch_logs),
@@ -39,6 +77,17 @@ pub trait ModelAccess: Any {
     /// # Errors
     /// When the device cannot be read.
     fn read_metrics(&mut self, logs: &mut Logs) -> Result;
+}
+
+/// How gradients are clipped, by Keras' formulas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clip {
+    /// Each element to `-value..=value`; Keras' `clipvalue`.
+    Value(f64),
+    /// Each parameter's gradient to an L2 norm of at most this; Keras' `clipnorm`.
+    Norm(f64),
+    /// All gradients together to an L2 norm of at most this; Keras' `global_clipnorm`.
+    GlobalNorm(f64),
 }
 
 /// How one batch is to be trained.
@@ -53,7 +102,8 @@ pub struct TrainStep<'a> {
 /// A model with its loss, metrics and optimizer: whatever can take a training step.
 ///
 /// The loop calls [`forward_backward`](Self::forward_backward), then
-/// [`apply_gradients`](Self::apply_gradients) or [`clear_gradients`](Self::clear_gradients).
+/// [`apply_gradients`](Self::apply_gradients), [`clear_gradients`](Self::clear_gradients) or
+/// [`accumulate_gradients`](Self::accumulate_gradients).
 /// Losses and metrics accumulate inside, on the device, until somebody reads them.
 pub trait Learner: ModelAccess {
     /// What one step is trained on.
@@ -87,8 +137,15 @@ pub trait Learner: ModelAccess {
     /// When there are no gradients.
     fn apply_gradients(&mut self, learning_rate: f64) -> Result;
 
-    /// Throws the gradients away.
+    /// Throws the gradients away, those that were kept too.
     fn clear_gradients(&mut self);
+
+    /// Keeps the gradients of the last backward pass: the next update is made with the mean of
+    /// what was kept and its own.
+    ///
+    /// # Errors
+    /// When there are no gradients.
+    fn accumulate_gradients(&mut self) -> Result;
 
     /// Forward pass without training; returns the number of samples. Adds to the running loss
     /// and metrics.

@@ -22,13 +22,15 @@ use crate::error::{Error, Escaped, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub struct LearningRate {
     base: f64,
+    /// Who sets the base, where somebody does.
+    base_owner: Option<String>,
     factors: Vec<(String, f64)>,
 }
 
 impl LearningRate {
     /// A rate with no factors.
     pub fn new(base: f64) -> Self {
-        Self { base, factors: Vec::new() }
+        Self { base, base_owner: None, factors: Vec::new() }
     }
 
     /// The rate of the next step: base times all factors, in the order in which they appeared.
@@ -39,6 +41,20 @@ impl LearningRate {
     /// The base rate.
     pub fn base(&self) -> f64 {
         self.base
+    }
+
+    pub(crate) fn owned_by(self, base_owner: Option<String>) -> Self {
+        Self { base_owner, ..self }
+    }
+
+    /// Who sets the base in this run: a schedule or a callback; `None`: it stays what it was.
+    pub fn base_owner(&self) -> Option<&str> {
+        self.base_owner.as_deref()
+    }
+
+    /// Whether more than one hand made the rate what it is: then it is worth an explanation.
+    pub fn is_product(&self) -> bool {
+        self.factors.len() + usize::from(self.base_owner.is_some()) > 1
     }
 
     /// Sets the base rate. `base`: finite, ≥ 0.
@@ -74,9 +90,13 @@ impl LearningRate {
         self.factors.iter().map(|(name, factor)| (name.as_str(), *factor))
     }
 
-    /// The product written out: `0.1 × 0.5 (step_lr_scheduler) = 0.05`.
+    /// The product written out: `0.1 × 0.5 (step_lr_scheduler) = 0.05`; who sets the base is named
+    /// too.
     pub fn explain(&self) -> String {
         let mut text = format!("{}", self.base);
+        if let Some(owner) = &self.base_owner {
+            let _ = write!(text, " ({})", Escaped(owner));
+        }
         for (name, factor) in &self.factors {
             let _ = write!(text, " × {factor} ({})", Escaped(name));
         }

@@ -2,14 +2,17 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod costs;
 mod fit;
 mod session;
 mod slot;
 mod trainer;
+mod trial;
 
 mod callback;
 mod error;
 pub mod event;
+mod finding;
 mod history;
 mod learning_rate;
 mod logs;
@@ -26,6 +29,10 @@ pub mod weights;
 
 pub mod callbacks;
 mod combinators;
+pub mod options;
+mod registry;
+mod replay;
+mod report;
 pub mod testing;
 
 pub mod console;
@@ -35,19 +42,25 @@ mod random;
 pub use callback::{Access, Callback, OnFailure, RateAccess};
 pub use callbacks::LambdaCallback;
 pub use check::{nearest, no_metric};
-pub use combinators::{CallbackExt, Every, Named, WithPolicy};
+pub use combinators::{Background, CallbackExt, Conditional, Named, WithPolicy};
+pub use costs::Costs;
 pub use dataset::Dataset;
 pub use error::{Error, Escaped, Result, list_names};
 pub use event::{BackwardEnd, BatchEnd, EpochEnd, Event, PredictBatchEnd, TestEnd};
+pub use finding::{Finding, RunPlan, Severity};
 pub use fit::{Fit, ValidationFreq};
 pub use history::History;
-pub use learner::{IntoLearner, Learner, ModelAccess, TrackMetric, TrainStep};
+pub use learner::{Clip, IntoLearner, Learner, ModelAccess, TrackMetric, TrainStep};
 pub use learning_rate::LearningRate;
 pub use logs::Logs;
 pub use monitor::{Direction, Monitor};
 pub use outcome::{Ending, Outcome, StopHandle, StopReason};
 pub use progress::Progress;
+pub use registry::{BuildContext, CallbackRegistry, FromOptions};
+pub use replay::{RecordedLearner, Replay, Replayed, ReplayedEpoch};
+pub use report::{Check, CheckedCallback};
 pub use run::{Requests, Run};
 pub use session::{Epochs, Session};
 pub use state::State;
 pub use trainer::Trainer;
+pub use trial::{Trial, TrialPoint};

@@ -1,6 +1,7 @@
 //! Which metric to watch, and what counts as better.
 
 use crate::error::{Error, Result};
+use crate::finding::Finding;
 
 /// Whether smaller or larger values of a metric are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +33,31 @@ pub enum Direction {
 pub struct Monitor {
     name: String,
     direction: Direction,
-    min_delta: f64,
+    /// Whether somebody said so, or Keras would know.
+    knows_direction: bool,
+    /// None: nobody said; callbacks have different defaults.
+    min_delta: Option<f64>,
 }
 
 impl Monitor {
     /// Watches `name`; smaller is better.
     pub fn min(name: impl Into<String>) -> Self {
-        Self { name: name.into(), direction: Direction::Min, min_delta: 0.0 }
+        Self {
+            name: name.into(),
+            direction: Direction::Min,
+            knows_direction: true,
+            min_delta: None,
+        }
     }
 
     /// Watches `name`; larger is better.
     pub fn max(name: impl Into<String>) -> Self {
-        Self { name: name.into(), direction: Direction::Max, min_delta: 0.0 }
+        Self {
+            name: name.into(),
+            direction: Direction::Max,
+            knows_direction: true,
+            min_delta: None,
+        }
     }
 
     /// Watches `name` with the direction that Keras gives the metric of that name, with or
@@ -57,16 +71,47 @@ impl Monitor {
         match direction_of(&name) {
             Some(Direction::Min) => Ok(Self::min(name)),
             Some(Direction::Max) => Ok(Self::max(name)),
-            None => Err(Error::config(format!(
-                "whether smaller or larger values of `{name}` are better is not known; \
-                 say mode = \"min\" or \"max\" (in Rust: Monitor::min or Monitor::max)"
-            ))),
+            None => {
+                let finding = Self::unresolved(name).unknown_direction();
+                Err(Error::config(finding.to_string()))
+            }
         }
     }
 
-    /// The least change that counts as an improvement. Default 0; the sign is ignored, as in Keras.
+    /// As [`auto`](Self::auto), leaving it to the check of the run to refuse a metric whose
+    /// direction is not known: that the run has no such metric may be the better thing to say.
+    pub(crate) fn auto_or_unresolved(name: &str) -> Self {
+        Self::auto(name).unwrap_or_else(|_| Self::unresolved(name))
+    }
+
+    fn unresolved(name: impl Into<String>) -> Self {
+        Self { knows_direction: false, ..Self::min(name) }
+    }
+
+    fn unknown_direction(&self) -> Finding {
+        let name = &self.name;
+        let message =
+            format!("whether smaller or larger values of `{name}` are better is not known");
+        Finding::error("unknown-direction", message)
+            .fix("say mode = \"min\" or \"max\" (in Rust: Monitor::min or Monitor::max)")
+            .option("monitor")
+    }
+
+    /// What a check of the run has to say of it.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        if self.knows_direction { Vec::new() } else { vec![self.unknown_direction()] }
+    }
+
+    /// The least change that counts as an improvement; the sign is ignored, as in Keras. Default 0,
+    /// unless the callback says otherwise.
     pub fn min_delta(mut self, min_delta: f64) -> Self {
-        self.min_delta = min_delta.abs();
+        self.min_delta = Some(min_delta.abs());
+        self
+    }
+
+    /// Sets the least change that counts where nobody has said.
+    pub(crate) fn default_min_delta(mut self, min_delta: f64) -> Self {
+        self.min_delta.get_or_insert(min_delta);
         self
     }
 
@@ -88,20 +133,20 @@ impl Monitor {
             return !value.is_nan();
         };
         // NaN compares false both ways: never an improvement, so patience runs out.
+        let min_delta = self.min_delta.unwrap_or(0.0);
         match self.direction {
-            Direction::Min => value + self.min_delta < reference,
-            Direction::Max => value - self.min_delta > reference,
+            Direction::Min => value + min_delta < reference,
+            Direction::Max => value - min_delta > reference,
         }
     }
 
     pub(crate) fn check(&self) -> Result {
-        if self.min_delta.is_finite() {
-            return Ok(());
+        match self.min_delta {
+            Some(min_delta) if !min_delta.is_finite() => {
+                Err(Error::config(format!("min_delta is {min_delta}; allowed: a finite number")))
+            }
+            _ => Ok(()),
         }
-        Err(Error::config(format!(
-            "min_delta is {}; allowed: a finite number, 0 or more",
-            self.min_delta
-        )))
     }
 }
 
@@ -177,6 +222,7 @@ fn direction_of(name: &str) -> Option<Direction> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Document;
 
     #[test]
     fn min_delta_as_in_keras() {
@@ -199,5 +245,30 @@ mod tests {
         assert_eq!(Monitor::auto("val_loss").unwrap().direction(), Direction::Min);
         assert_eq!(Monitor::auto("val_accuracy").unwrap().direction(), Direction::Max);
         assert!(Monitor::auto("val_f2").unwrap_err().to_string().contains("`val_f2`"));
+    }
+
+    /// Keras' `test_early_stopping`, by the options of a recipe.
+    #[test]
+    fn directions_by_mode_and_metric_as_in_keras() {
+        for (mode, name, direction) in [
+            ("max", "val_mse", Direction::Max),
+            ("min", "val_loss", Direction::Min),
+            ("auto", "val_mse", Direction::Min),
+            ("auto", "loss", Direction::Min),
+            ("auto", "acc", Direction::Max),
+            ("auto", "val_accuracy", Direction::Max),
+            ("auto", "hinge", Direction::Min),
+            ("auto", "f1_score", Direction::Max),
+        ] {
+            let options = serde_json::json!({ "mode": mode, "monitor": name });
+            let document = Document::from_json("recipe", &options);
+            let monitor = document.root().unwrap().monitor(0.0).unwrap();
+            assert_eq!(monitor.direction(), direction, "{mode} {name}");
+            assert!(monitor.findings().is_empty(), "{mode} {name}");
+            if mode == "auto" {
+                assert_eq!(Monitor::auto(name).unwrap().direction(), direction, "{name}");
+            }
+        }
+        assert!(Monitor::auto("unknown").unwrap_err().is_config());
     }
 }

@@ -25,6 +25,8 @@ pub struct Progress {
     pub batch: usize,
     /// Batches in an epoch; 0 where it is not known (a loop written by hand).
     pub steps_per_epoch: usize,
+    /// Batches for one update: 1, unless gradients are accumulated.
+    pub batches_per_update: usize,
     /// Training samples seen so far in this run.
     pub samples: u64,
     /// When training began; none outside a run.
@@ -39,6 +41,7 @@ impl Progress {
             step: 0,
             batch: 0,
             steps_per_epoch,
+            batches_per_update: 1,
             samples: 0,
             started: Some(Instant::now()),
         }
@@ -47,6 +50,11 @@ impl Progress {
     /// Wall time since `on_train_begin`; zero before.
     pub fn elapsed(&self) -> Duration {
         self.started.map_or(Duration::ZERO, |started| started.elapsed())
+    }
+
+    /// Updates of the weights in an epoch; 0 where its length is not known.
+    pub fn updates_per_epoch(&self) -> usize {
+        self.steps_per_epoch.div_ceil(self.batches_per_update.max(1))
     }
 
     /// Whether the current epoch is the last one planned.
@@ -63,6 +71,7 @@ impl Default for Progress {
             step: 0,
             batch: 0,
             steps_per_epoch: 0,
+            batches_per_update: 1,
             samples: 0,
             started: None,
         }

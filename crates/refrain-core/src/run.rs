@@ -3,13 +3,14 @@
 use std::any::Any;
 
 use crate::console::Console;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::history::History;
 use crate::learner::ModelAccess;
 use crate::learning_rate::LearningRate;
 use crate::logs::Logs;
 use crate::outcome::StopReason;
 use crate::progress::Progress;
+use crate::trial::{Trial, TrialRequest};
 
 /// A view of the run, built for each event: disjoint borrows, nothing shared, nothing locked.
 ///
@@ -36,7 +37,9 @@ pub struct Run<'a> {
     pub(crate) console: &'a mut Console,
     pub(crate) requests: &'a mut Requests,
     pub(crate) batch_logs: &'a mut Option<Logs>,
+    pub(crate) trial: Option<&'a Trial>,
     pub(crate) callback: &'a str,
+    pub(crate) is_rehearsal: bool,
 }
 
 impl<'a> Run<'a> {
@@ -46,6 +49,12 @@ impl<'a> Run<'a> {
         self.callback
     }
 
+    /// Whether this run is only a rehearsal (`preview`, `replay`): decide as ever, but write no
+    /// file and send nothing.
+    pub fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
+    }
+
     /// Asks the loop to stop after this event; see [the table of events](crate::event) for what
     /// still runs. The first to ask is named in the outcome.
     pub fn stop(&mut self, reason: impl Into<String>) {
@@ -53,6 +62,41 @@ impl<'a> Run<'a> {
             let by = self.callback.to_owned();
             self.requests.stop = Some(StopReason { by, reason: reason.into() });
         }
+    }
+
+    /// Asks the loop to try learning rates before the first epoch; valid in `on_train_begin`.
+    ///
+    /// Each of `rates` is tried on the next batch of the first epoch: forward and backward pass,
+    /// the batch's loss is read, the weights are updated with that rate. The trial ends where the
+    /// loss is not finite, or the smoothed loss exceeds `stop_above` times its lowest value. Then
+    /// weights and optimizer are put back to the bit: the run is the same as without a trial. No
+    /// callback sees its batches, so gradients are not clipped in it. What it found is
+    /// [`trial`](Self::trial) from the next event on.
+    ///
+    /// A stop that is asked for at the same time is obeyed after the trial.
+    ///
+    /// # Errors
+    /// When a rate is negative or not finite, or another callback asked for a trial.
+    pub fn request_trial(&mut self, rates: Vec<f64>, stop_above: f64) -> Result {
+        if let Some(bad) = rates.iter().find(|rate| !(rate.is_finite() && **rate >= 0.0)) {
+            return Err(Error::config(format!(
+                "a learning rate of {bad} was to be tried; allowed: a finite number, 0 or more"
+            )));
+        }
+        if let Some(other) = &self.requests.trial {
+            return Err(Error::config(format!(
+                "`{}` has asked for a trial of learning rates already; keep one of the two",
+                other.by
+            )));
+        }
+        let by = self.callback.to_owned();
+        self.requests.trial = Some(TrialRequest { by, rates, stop_above });
+        Ok(())
+    }
+
+    /// What the trial of learning rates found, once there was one in this run.
+    pub fn trial(&self) -> Option<&'a Trial> {
+        self.trial
     }
 
     /// What has been asked for so far: a callback listed later sees what those before it wanted.
@@ -108,6 +152,7 @@ impl<'a> Run<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
     pub(crate) stop: Option<StopReason>,
+    pub(crate) trial: Option<TrialRequest>,
 }
 
 impl Requests {

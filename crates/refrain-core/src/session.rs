@@ -2,16 +2,19 @@
 //! `evaluate`, `predict` and loops written by hand all run through it.
 
 use crate::callbacks::ProgbarLogger;
+use crate::costs::timed;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::event::{BackwardEnd, BatchEnd, EpochEnd, Event, PredictBatchEnd, TestEnd};
-use crate::fit::{Batches, Fit, Plan};
+use crate::finding::RunPlan;
+use crate::fit::{Batches, Fit, Plan, ValidationFreq};
 use crate::history::History;
 use crate::learner::{Learner, TrainStep};
 use crate::logs::Logs;
 use crate::outcome::{Ending, Outcome};
 use crate::progress::Progress;
 use crate::random;
+use crate::replay::ReplayedEpoch;
 use crate::slot::{Slot, guard};
 use crate::trainer::Trainer;
 
@@ -22,23 +25,40 @@ use crate::trainer::Trainer;
 /// use refrain_core::Epochs;
 /// let epochs = Epochs::new(3).steps_per_epoch(12).validation().verbose(0);
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Epochs {
     epochs: usize,
     initial_epoch: usize,
     steps_per_epoch: usize,
-    has_validation: bool,
+    validation: Option<ValidationFreq>,
     verbose: u8,
 }
 
 impl Epochs {
     /// Until epoch `epochs`, exclusive.
     pub fn new(epochs: usize) -> Self {
-        Self { epochs, initial_epoch: 0, steps_per_epoch: 0, has_validation: false, verbose: 1 }
+        Self { epochs, initial_epoch: 0, steps_per_epoch: 0, validation: None, verbose: 1 }
     }
 
     pub(crate) fn of_fit<B>(fit: &Fit<'_, B>) -> Self {
         Self::new(fit.epochs).initial_epoch(fit.initial_epoch).verbose(fit.verbose)
+    }
+
+    pub(crate) fn of_plan<B>(mut self, plan: &Plan<'_, B>) -> Self {
+        self.steps_per_epoch = plan.steps_per_epoch();
+        self.validation = plan.validation_freq().cloned();
+        self
+    }
+
+    /// What is known of the run.
+    pub(crate) fn plan(&self) -> RunPlan {
+        RunPlan {
+            epochs: self.epochs,
+            initial_epoch: self.initial_epoch,
+            steps_per_epoch: self.steps_per_epoch,
+            validation: self.validation.clone(),
+            ..RunPlan::default()
+        }
     }
 
     /// The epoch to begin with, from 0.
@@ -55,7 +75,7 @@ impl Epochs {
 
     /// Says that [`Session::validate`] will be called, so that callbacks may watch `val_*`.
     pub fn validation(mut self) -> Self {
-        self.has_validation = true;
+        self.validation = Some(ValidationFreq::Every(1));
         self
     }
 
@@ -113,17 +133,20 @@ pub struct Session<'t, L: Learner> {
 
 impl<'t, L: Learner> Session<'t, L> {
     pub(crate) fn begin(trainer: &'t mut Trainer<L>, epochs: Epochs) -> Result<Self> {
-        trainer.base_owner = trainer.check(epochs.has_validation)?;
+        trainer.refuse(&epochs.plan(), epochs.verbose)?;
         let mut progress =
             Progress::start(epochs.initial_epoch, epochs.epochs, epochs.steps_per_epoch);
         // Schedules and dropout go on from where the epochs before would have left them.
-        progress.step = (epochs.initial_epoch as u64).saturating_mul(epochs.steps_per_epoch as u64);
+        progress.batches_per_update = trainer.batches_per_update();
+        let updates = progress.updates_per_epoch() as u64;
+        progress.step = (epochs.initial_epoch as u64).saturating_mul(updates);
         trainer.reset(progress)?;
         let has_progbar = epochs.verbose > 0 && trainer.get::<ProgbarLogger>().is_none();
         if has_progbar {
             // Last in the list, so that it shows what callbacks added to the logs.
             trainer.slots.push(Slot::new(Box::new(ProgbarLogger::new(epochs.verbose))));
         }
+        trainer.measure(epochs.verbose > 1);
         let mut session = Self {
             rate_used: trainer.learning_rate.get(),
             trainer,
@@ -148,12 +171,21 @@ impl<'t, L: Learner> Session<'t, L> {
         if let Some(warning) = plan.warning() {
             self.trainer.console.print(&warning);
         }
+        if let Some(request) = self.trainer.requests.trial.take()
+            && self.failure.is_none()
+        {
+            let tried = self.trainer.try_rates(&request, plan);
+            self.trainer.trial = Some(self.keep(tried)?);
+        }
         let mut order = Vec::new();
         let mut weights = Vec::new();
         while self.begin_epoch()? {
             plan.order(self.trainer.seed, self.trainer.progress.epoch, &mut order);
             for indices in order.chunks_mut(plan.train.batch_size) {
-                let batch = guard("the data set", || plan.train.get(indices, &mut weights));
+                let data_time = self.trainer.costs.as_mut().map(|costs| &mut costs.data);
+                let batch = timed(data_time, || {
+                    guard("the data set", || plan.train.get(indices, &mut weights))
+                });
                 let batch = self.keep(batch)?;
                 let weights = (!weights.is_empty()).then_some(weights.as_slice());
                 self.train_batch(batch, weights)?;
@@ -180,6 +212,9 @@ impl<'t, L: Learner> Session<'t, L> {
         self.go_on()?;
         if self.in_epoch {
             return self.keep(Err(Error::msg("begin_epoch inside an epoch; call end_epoch first")));
+        }
+        if let Some(request) = self.trainer.requests.trial.take() {
+            return self.keep(Err(request.refuse()));
         }
         if self.trainer.stop.is_stopped() {
             self.is_interrupted = true;
@@ -240,19 +275,29 @@ impl<'t, L: Learner> Session<'t, L> {
         self.apply_schedule()?;
         self.trainer.emit(&mut Event::TrainBatchBegin)?;
         let seed = random::step_seed(self.trainer.seed, self.trainer.progress.step);
-        let learner = &mut self.trainer.learner;
-        let size = guard("the forward or backward pass", || forward_backward(learner, seed))?;
+        let Trainer { learner, costs, .. } = &mut *self.trainer;
+        let step_time = costs.as_mut().map(|costs| &mut costs.steps);
+        let size = timed(step_time, || {
+            guard("the forward or backward pass", || forward_backward(learner, seed))
+        })?;
         self.trainer.batch_logs = None;
         let mut backward_end = Event::BackwardEnd(BackwardEnd::default());
         self.trainer.emit(&mut backward_end)?;
-        let is_skipped =
-            matches!(&backward_end, Event::BackwardEnd(step) if step.is_update_skipped());
-        let Trainer { learner, learning_rate, progress, .. } = &mut *self.trainer;
+        let (is_skipped, is_put_off) = match &backward_end {
+            Event::BackwardEnd(step) => (step.is_update_skipped(), step.is_accumulating()),
+            _ => (false, false),
+        };
+        let Trainer { learner, learning_rate, progress, costs, .. } = &mut *self.trainer;
         if is_skipped {
             learner.clear_gradients();
+        } else if is_put_off {
+            guard("the optimizer", || learner.accumulate_gradients())?;
         } else {
             self.rate_used = learning_rate.get();
-            guard("the optimizer", || learner.apply_gradients(self.rate_used))?;
+            let step_time = costs.as_mut().map(|costs| &mut costs.steps);
+            timed(step_time, || {
+                guard("the optimizer", || learner.apply_gradients(self.rate_used))
+            })?;
             progress.step += 1;
         }
         progress.samples += size as u64;
@@ -326,7 +371,9 @@ impl<'t, L: Learner> Session<'t, L> {
         self.keep(read)?;
         let mut logs = self.epoch_logs.take().unwrap_or_default();
         logs.insert("learning_rate", self.rate_used);
-        let ended = self.trainer.emit(&mut Event::EpochEnd(EpochEnd { logs: &mut logs }));
+        let learning_rate = self.trainer.learning_rate.clone();
+        let end = EpochEnd { logs: &mut logs, learning_rate: &learning_rate };
+        let ended = self.trainer.emit(&mut Event::EpochEnd(end));
         // The epoch was run, also where a callback failed on it.
         self.trainer.history.push(self.trainer.progress.epoch, logs);
         self.keep(ended)
@@ -351,6 +398,43 @@ impl<'t, L: Learner> Session<'t, L> {
         self.trainer.progress
     }
 
+    /// Makes `epoch` the next one, for a replay of epochs that may have gaps.
+    pub(crate) fn go_to_epoch(&mut self, epoch: usize) {
+        self.next_epoch = epoch;
+        let steps = self.trainer.progress.updates_per_epoch() as u64;
+        self.trainer.progress.step = (epoch as u64).saturating_mul(steps);
+    }
+
+    /// Passes over all batches of the epoch but the last, for a replay in which nobody looks at
+    /// batches.
+    pub(crate) fn go_to_last_batch(&mut self) {
+        let progress = &mut self.trainer.progress;
+        let passed = progress.steps_per_epoch.saturating_sub(1);
+        progress.batch = passed;
+        progress.step += passed as u64;
+    }
+
+    /// What callbacks did in the epoch that has just ended.
+    pub(crate) fn replayed(&self) -> ReplayedEpoch {
+        let trainer = &*self.trainer;
+        let state = |slot: &Slot| {
+            let state = slot.entry.callback.save_state().ok()??;
+            Some((slot.name.clone(), state.value().clone()))
+        };
+        ReplayedEpoch {
+            epoch: trainer.progress.epoch,
+            learning_rate: self.rate_used,
+            next_learning_rate: trainer.learning_rate.get(),
+            stop: trainer.requests.stop.is_some(),
+            states: trainer.slots.iter().filter_map(state).collect(),
+        }
+    }
+
+    /// Counts the run as complete, whatever epochs are left.
+    pub(crate) fn leave_completed(&mut self) {
+        self.next_epoch = self.epochs;
+    }
+
     fn end(&mut self) -> Result {
         if std::mem::replace(&mut self.is_finished, true) {
             return Ok(());
@@ -369,6 +453,7 @@ impl<'t, L: Learner> Session<'t, L> {
         let outcome = failure.as_ref().map_or(ending.outcome(), Outcome::Failed);
         let ended = self.trainer.emit(&mut Event::TrainEnd(outcome));
         self.trainer.history.ending = ending;
+        self.trainer.sum_up_costs();
         if self.has_progbar {
             self.trainer.slots.pop();
         }
@@ -399,11 +484,14 @@ impl<'t, L: Learner> Session<'t, L> {
         let Some(schedule) = &self.trainer.schedule else {
             return Ok(());
         };
-        let rate = schedule.learning_rate(&self.trainer.progress);
-        self.trainer
-            .learning_rate
-            .set_base(rate)
-            .map_err(|e| e.context(format!("schedule at step {}", self.trainer.progress.step)))
+        let progress = &self.trainer.progress;
+        let rate = schedule.learning_rate(progress);
+        let momentum = schedule.momentum(progress);
+        let set = self.trainer.learning_rate.set_base(rate);
+        let set = set.and_then(|()| {
+            momentum.map_or(Ok(()), |momentum| self.trainer.learner.set_momentum(momentum))
+        });
+        set.map_err(|e| e.context(format!("schedule at step {}", progress.step)))
     }
 }
 
@@ -440,10 +528,13 @@ impl<L: Learner> Trainer<L> {
         let mut weights = Vec::new();
         let is_complete = self.each_batch(batches, |trainer, index, indices| {
             trainer.emit(&mut Event::TestBatchBegin)?;
-            let batch = guard("the data set", || batches.get(indices, &mut weights))?;
-            let weights = (!weights.is_empty()).then_some(weights.as_slice());
-            let learner = &mut trainer.learner;
-            let size = guard("the forward pass", || learner.evaluate(batch, weights))?;
+            let Trainer { learner, costs, .. } = &mut *trainer;
+            let evaluation_time = costs.as_mut().map(|costs| &mut costs.evaluation);
+            let size = timed(evaluation_time, || {
+                let batch = guard("the data set", || batches.get(indices, &mut weights))?;
+                let weights = (!weights.is_empty()).then_some(weights.as_slice());
+                guard("the forward pass", || learner.evaluate(batch, weights))
+            })?;
             trainer.batch_logs = None;
             trainer.emit(&mut Event::TestBatchEnd(BatchEnd { index, size }))
         })?;
@@ -506,7 +597,7 @@ impl<L: Learner> Trainer<L> {
 }
 
 /// The first error stays the error; a later one hangs on it.
-fn first_error<T>(first: Result<T>, later: Result) -> Result<T> {
+pub(crate) fn first_error<T>(first: Result<T>, later: Result) -> Result<T> {
     match (first, later) {
         (Ok(value), Ok(())) => Ok(value),
         (Ok(_), Err(error)) => Err(error),

@@ -2,10 +2,12 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::callback::{Callback, OnFailure, RateAccess};
+use crate::costs::timed;
 use crate::error::{Error, Result};
-use crate::event::{Event, Scope, TestEnd};
+use crate::event::{Event, Hook, Scope, TestEnd};
 use crate::logs::Logs;
 use crate::outcome::Outcome;
 use crate::run::Run;
@@ -20,17 +22,26 @@ pub(crate) struct Slot {
 pub(crate) struct Entry {
     pub(crate) callback: Box<dyn Callback>,
     policy: OnFailure,
+    /// The hooks it acts in, one bit each.
+    hooks: u16,
     /// Scopes that began and have not ended, by `Scope as usize`.
     began: [bool; 3],
     /// The error that disabled it.
     pub(crate) disabled: Option<Error>,
+    /// Time in its hooks, where it is measured.
+    pub(crate) time: Option<Duration>,
 }
 
 impl Slot {
     pub(crate) fn new(callback: Box<dyn Callback>) -> Self {
         let name = callback.name().into_owned();
         let policy = callback.failure_policy();
-        Self { name, entry: Entry { callback, policy, began: [false; 3], disabled: None } }
+        let access = callback.access();
+        let acts = |hook: &Hook| access.handles(*hook);
+        let hooks = Hook::ALL.into_iter().filter(acts).fold(0, |bits, hook| bits | bit(hook));
+        let entry =
+            Entry { callback, policy, hooks, began: [false; 3], disabled: None, time: None };
+        Self { name, entry }
     }
 
     /// Ready for a new run.
@@ -73,6 +84,12 @@ impl Entry {
             // Before the call: whatever the hook does, it is not called again.
             self.began[scope] = false;
         }
+        if self.hooks & bit(hook) == 0 {
+            if hook.is_begin() {
+                self.began[scope] = true;
+            }
+            return Ok(());
+        }
         match self.call(name, run, event) {
             Ok(()) => {
                 if hook.is_begin() {
@@ -101,10 +118,21 @@ impl Entry {
         }
     }
 
+    /// Whether `hook` is nothing to it: it does not act in it, and nothing begins or ends there.
+    pub(crate) fn passes_over(&self, hook: Hook) -> bool {
+        !self.acts_in(hook) && !hook.is_begin() && !hook.is_end()
+    }
+
+    /// Whether it acts in `hook`.
+    pub(crate) fn acts_in(&self, hook: Hook) -> bool {
+        self.hooks & bit(hook) != 0
+    }
+
     fn call(&mut self, name: &str, run: &mut Run<'_>, event: &mut Event<'_>) -> Result {
         let hook = event.hook();
         let callback = &mut self.callback;
-        let result = catch_unwind(AssertUnwindSafe(|| callback.on_event(run, event)))
+        let call = AssertUnwindSafe(|| callback.on_event(run, event));
+        let result = timed(self.time.as_mut(), || catch_unwind(call))
             .unwrap_or_else(|panic| Err(Error::msg(format!("panicked: {}", panic_text(&*panic)))));
         result.map_err(|e| e.in_callback(name, hook, &run.progress))
     }
@@ -124,7 +152,9 @@ impl Entry {
                 Scope::Predict => Event::PredictEnd(outcome),
                 Scope::Train => Event::TrainEnd(outcome),
             };
-            if let Err(error) = self.call(name, run, &mut end) {
+            if self.acts_in(end.hook())
+                && let Err(error) = self.call(name, run, &mut end)
+            {
                 further.push(error);
             }
         }
@@ -134,6 +164,10 @@ impl Entry {
     }
 }
 
+fn bit(hook: Hook) -> u16 {
+    1 << hook as u16
+}
+
 /// Runs engine or data code; a panic (Burn's answer to shapes that do not fit) becomes an error.
 pub(crate) fn guard<T>(what: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
@@ -141,7 +175,7 @@ pub(crate) fn guard<T>(what: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

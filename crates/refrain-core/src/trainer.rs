@@ -1,13 +1,16 @@
 //! The trainer: a learner, a list of callbacks, and what a run needs beside them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::callback::Callback;
 use crate::check;
 use crate::console::Console;
+use crate::costs::Costs;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::finding::{RunPlan, Severity};
 use crate::fit::{Batches, Fit, Plan};
 use crate::history::History;
 use crate::learner::{IntoLearner, Learner, TrackMetric};
@@ -15,10 +18,12 @@ use crate::learning_rate::LearningRate;
 use crate::logs::Logs;
 use crate::outcome::StopHandle;
 use crate::progress::Progress;
+use crate::report::Check;
 use crate::run::{Requests, Run};
 use crate::schedule::{Rate, Schedule};
 use crate::session::{Epochs, Session};
 use crate::slot::Slot;
+use crate::trial::Trial;
 use crate::weights::Weights;
 
 /// Owns a learner and its callbacks; `fit`, `evaluate` and `predict` drive them.
@@ -50,8 +55,13 @@ pub struct Trainer<L: Learner> {
     pub(crate) history: History,
     pub(crate) requests: Requests,
     pub(crate) batch_logs: Option<Logs>,
+    pub(crate) trial: Option<Trial>,
     /// Who sets the base rate, where somebody said so.
     pub(crate) base_owner: Option<String>,
+    is_rehearsal: bool,
+    warns: bool,
+    /// Where this run's time went so far, where it is measured.
+    pub(crate) costs: Option<Costs>,
 }
 
 impl<L: Learner> Trainer<L> {
@@ -87,7 +97,11 @@ impl<L: Learner> Trainer<L> {
             history: History::default(),
             requests: Requests::default(),
             batch_logs: None,
+            trial: None,
             base_owner: None,
+            is_rehearsal: false,
+            warns: true,
+            costs: None,
         }
     }
 
@@ -126,6 +140,19 @@ impl<L: Learner> Trainer<L> {
         self
     }
 
+    /// Makes this trainer's runs rehearsals: callbacks decide, and write and send nothing.
+    pub fn rehearse(mut self) -> Self {
+        self.is_rehearsal = true;
+        self
+    }
+
+    /// Leaves out the warnings of the check that every run begins with, for who has shown those of
+    /// [`check`](Self::check) before.
+    pub fn without_warnings(mut self) -> Self {
+        self.warns = false;
+        self
+    }
+
     /// Stops this trainer's runs when `handle` is stopped.
     pub fn stop_with(mut self, handle: StopHandle) -> Self {
         self.stop = handle;
@@ -153,9 +180,7 @@ impl<L: Learner> Trainer<L> {
     {
         let epochs = Epochs::of_fit(&fit);
         let plan = Plan::new(data, fit)?;
-        let epochs = epochs.steps_per_epoch(plan.steps_per_epoch());
-        let epochs = if plan.validation.is_some() { epochs.validation() } else { epochs };
-        let mut session = self.session(epochs)?;
+        let mut session = self.session(epochs.of_plan(&plan))?;
         // Errors stay in the session, which tells them to the callbacks and returns the first.
         let _ = session.run(&plan);
         session.finish()
@@ -210,6 +235,11 @@ impl<L: Learner> Trainer<L> {
         self.slots.iter().filter_map(|slot| {
             slot.entry.disabled.as_ref().map(|error| (slot.name.as_str(), error))
         })
+    }
+
+    /// Where the time of the last run went; `None` where it was not measured.
+    pub fn costs(&self) -> Option<&Costs> {
+        self.costs.as_ref()
     }
 
     /// The learner.
@@ -268,21 +298,88 @@ impl<L: Learner> Trainer<L> {
             .map_err(|e| e.context(format!("weights `{}`", path.display())))
     }
 
-    /// Refuses a run that cannot go well, before anything has begun; returns who owns the base rate.
-    pub(crate) fn check(&self, has_validation: bool) -> Result<Option<String>> {
-        check_rate(self.initial_rate)?;
+    /// What `fit` with these arguments would do: who acts in which event, and what is odd. Errors
+    /// among the findings are what `fit` would refuse; nothing is run and nothing written.
+    ///
+    /// # Errors
+    /// When data and arguments do not fit each other, or the learning rate or the learner itself
+    /// is impossible.
+    pub fn check<D>(&self, data: &D, fit: Fit<'_, L::Batch>) -> Result<Check>
+    where
+        D: Dataset<Batch = L::Batch>,
+    {
+        let epochs = Epochs::of_fit(&fit);
+        let plan = Plan::new(data, fit)?;
+        self.check_plan(&epochs.of_plan(&plan).plan())
+    }
+
+    /// As [`check`](Self::check), for a run whose loop you write yourself.
+    ///
+    /// # Errors
+    /// When the learning rate or the learner itself is impossible.
+    pub fn check_plan(&self, plan: &RunPlan) -> Result<Check> {
+        if self.schedule.is_none() {
+            // A schedule may begin at 0, and is checked as such.
+            check_rate(self.initial_rate)?;
+        }
         self.learner.check()?;
-        let metrics = self.learner.metric_names();
-        check::check(&self.slots, &metrics, has_validation, self.schedule.is_some())
+        let plan = RunPlan {
+            metrics: self.learner.metric_names(),
+            batches_per_update: self.batches_per_update(),
+            ..plan.clone()
+        };
+        let findings = check::findings(&self.slots, &plan, self.schedule.as_deref());
+        Ok(Check::new(plan, &self.slots, findings))
+    }
+
+    /// Batches for one update of the weights, as callbacks declare it.
+    pub(crate) fn batches_per_update(&self) -> usize {
+        let of = |slot: &Slot| slot.entry.callback.access().batches_per_update();
+        self.slots.iter().filter_map(of).max().unwrap_or(1).max(1)
+    }
+
+    /// Refuses a run that cannot go well, before anything has begun; prints warnings.
+    pub(crate) fn refuse(&mut self, plan: &RunPlan, verbose: u8) -> Result {
+        for finding in self.check_plan(plan)?.findings {
+            if finding.severity == Severity::Error {
+                return Err(Error::config(finding.to_string()));
+            }
+            if verbose > 0 && self.warns {
+                self.console.print(&format!("warning: {finding}"));
+            }
+        }
+        self.base_owner = check::base_owner(&self.slots, self.schedule.is_some());
+        Ok(())
+    }
+
+    /// Begins or leaves out the measuring of where the run's time goes.
+    pub(crate) fn measure(&mut self, is_wanted: bool) {
+        self.costs = is_wanted.then(Costs::default);
+        for slot in &mut self.slots {
+            slot.entry.time = is_wanted.then_some(Duration::ZERO);
+        }
+    }
+
+    /// Completes what was measured.
+    pub(crate) fn sum_up_costs(&mut self) {
+        let Some(costs) = &mut self.costs else {
+            return;
+        };
+        let time = |slot: &Slot| Some((slot.name.clone(), slot.entry.time?));
+        costs.callbacks = self.slots.iter().filter_map(time).collect();
+        costs.total = self.progress.elapsed();
     }
 
     /// Sets everything that belongs to one run to its beginning.
     pub(crate) fn reset(&mut self, progress: Progress) -> Result {
-        self.learning_rate = LearningRate::new(self.initial_rate);
+        self.learning_rate = LearningRate::new(self.initial_rate).owned_by(self.base_owner.clone());
         self.progress = progress;
         self.history = History::default();
         self.requests = Requests::default();
         self.batch_logs = None;
+        self.trial = None;
+        // A run that was interrupted may have left some that were kept.
+        self.learner.clear_gradients();
         self.slots.iter_mut().try_for_each(Slot::reset)
     }
 
@@ -291,8 +388,8 @@ impl<L: Learner> Trainer<L> {
     /// All callbacks see the event even where one fails, except that a failing `*_begin` keeps
     /// those after it from beginning. The first error is returned, later ones hang on it.
     pub(crate) fn emit(&mut self, event: &mut Event<'_>) -> Result {
-        let Self { slots, learning_rate, learner, history, console, requests, batch_logs, .. } =
-            self;
+        let Self { slots, learning_rate, learner, history, console, .. } = self;
+        let Self { requests, batch_logs, trial, .. } = self;
         let base_owner = self.base_owner.as_deref();
         let progress = self.progress;
         let mut run = Run {
@@ -303,10 +400,16 @@ impl<L: Learner> Trainer<L> {
             console,
             requests,
             batch_logs,
+            trial: trial.as_ref(),
             callback: "",
+            is_rehearsal: self.is_rehearsal,
         };
         let mut failures = Vec::new();
+        let hook = event.hook();
         for Slot { name, entry } in slots {
+            if entry.passes_over(hook) {
+                continue;
+            }
             run.callback = name;
             run.progress = progress;
             let base = run.learning_rate.base();

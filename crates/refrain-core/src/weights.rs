@@ -126,6 +126,57 @@ impl Weights {
         self.tensors.iter().map(|tensor| tensor.name.as_str())
     }
 
+    /// Makes this the average `keep × this + (1 − keep) × new`, element by element: an exponential
+    /// moving average with a constant `keep` (0..=1), the mean of n + 1 with `keep` n / (n + 1).
+    ///
+    /// Computed in f64 and rounded to the elements' type. What is no float (counts, masks) has no
+    /// average and is taken from `new`.
+    ///
+    /// # Errors
+    /// When a name, shape or type is not the same in both, or a type is a float of 16 bits, too
+    /// coarse to hold an average; this then stays as it was.
+    pub fn average_with(&mut self, new: &Weights, keep: f64) -> Result {
+        if self.tensors.len() != new.tensors.len() {
+            return Err(Error::data(format!(
+                "an average over {} tensors cannot take in {}",
+                self.tensors.len(),
+                new.tensors.len()
+            )));
+        }
+        for (average, new) in self.tensors.iter().zip(&new.tensors) {
+            average.check_averaging(new)?;
+        }
+        for (average, new) in self.tensors.iter_mut().zip(&new.tensors) {
+            match average.dtype {
+                WeightDtype::F32 => average_f32(&mut average.bytes, &new.bytes, keep),
+                WeightDtype::F64 => average_f64(&mut average.bytes, &new.bytes, keep),
+                _ => average.bytes.clone_from(&new.bytes),
+            }
+        }
+        Ok(())
+    }
+
+    /// All names with `prefix` in front of each, so that several snapshots can be kept as one.
+    pub(crate) fn prefixed(mut self, prefix: &str) -> Self {
+        for tensor in &mut self.tensors {
+            tensor.name.insert_str(0, prefix);
+        }
+        self
+    }
+
+    /// The reverse of [`prefixed`](Self::prefixed): the part that has `prefix`, if any has.
+    pub(crate) fn with_prefix(&self, prefix: &str) -> Option<Self> {
+        let tensors: Vec<_> = self
+            .tensors
+            .iter()
+            .filter_map(|tensor| {
+                let name = tensor.name.strip_prefix(prefix)?.to_owned();
+                Some(WeightTensor { name, ..tensor.clone() })
+            })
+            .collect();
+        (!tensors.is_empty()).then_some(Self { tensors })
+    }
+
     /// The snapshot as a safetensors file.
     ///
     /// # Errors
@@ -185,9 +236,105 @@ impl Weights {
     }
 }
 
+impl WeightTensor {
+    fn check_averaging(&self, new: &Self) -> Result {
+        let problem = if self.name != new.name {
+            format!("an average has the tensor `{}`", Escaped(&self.name))
+        } else if self.shape != new.shape || self.bytes.len() != new.bytes.len() {
+            format!("the average's shape is {:?}, the new one's {:?}", self.shape, new.shape)
+        } else if self.dtype != new.dtype {
+            format!("the average is {:?}, the new one {:?}", self.dtype, new.dtype)
+        } else if matches!(self.dtype, WeightDtype::F16 | WeightDtype::BF16) {
+            format!("{:?} is too coarse to hold an average; allowed: F32, F64", self.dtype)
+        } else {
+            return Ok(());
+        };
+        Err(Error::data(format!("tensor `{}`: {problem}", Escaped(&new.name))))
+    }
+}
+
+fn average_f32(average: &mut [u8], new: &[u8], keep: f64) {
+    let (average, _) = average.as_chunks_mut();
+    for (average, new) in average.iter_mut().zip(new.as_chunks().0) {
+        let (a, n) = (f32::from_le_bytes(*average), f32::from_le_bytes(*new));
+        *average = ((keep * f64::from(a) + (1.0 - keep) * f64::from(n)) as f32).to_le_bytes();
+    }
+}
+
+fn average_f64(average: &mut [u8], new: &[u8], keep: f64) {
+    let (average, _) = average.as_chunks_mut();
+    for (average, new) in average.iter_mut().zip(new.as_chunks().0) {
+        let (a, n) = (f64::from_le_bytes(*average), f64::from_le_bytes(*new));
+        *average = (keep * a + (1.0 - keep) * n).to_le_bytes();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn one(value: f32) -> Weights {
+        Weights::from_f32([("w", vec![1], vec![value])])
+    }
+
+    #[test]
+    fn averages() {
+        // Keras' own test of the moving average: 2, 1, 0 with 0.9.
+        let mut average = one(2.0);
+        for (new, expected) in [(1.0, 1.9), (0.0, 1.71)] {
+            average.average_with(&one(new), 0.9).unwrap();
+            assert_eq!(average, one(expected));
+        }
+        // The mean of 1, 2, 6.
+        let mut mean = one(1.0);
+        for (n, new) in [(1.0, 2.0), (2.0, 6.0)] {
+            mean.average_with(&one(new), n / (n + 1.0)).unwrap();
+        }
+        assert_eq!(mean, one(3.0));
+        // What is no float is taken over.
+        let count = |byte: u8| WeightTensor {
+            name: "count".into(),
+            shape: vec![1],
+            dtype: WeightDtype::U8,
+            bytes: vec![byte],
+        };
+        let mut counts = Weights { tensors: vec![count(1)] };
+        counts.average_with(&Weights { tensors: vec![count(5)] }, 0.9).unwrap();
+        assert_eq!(counts.tensors, [count(5)]);
+    }
+
+    #[test]
+    fn refuses_to_average_what_does_not_fit() {
+        let double = |mut weights: Weights| {
+            weights.tensors[0].dtype = WeightDtype::F16;
+            weights
+        };
+        for (average, new, message) in [
+            (one(1.0), Weights::default(), "an average over 1 tensors cannot take in 0"),
+            (one(1.0), one(1.0).prefixed("x/"), "tensor `x/w`: an average has the tensor `w`"),
+            (
+                one(1.0),
+                Weights::from_f32([("w", vec![2], vec![1.0, 2.0])]),
+                "the average's shape is [1], the new one's [2]",
+            ),
+            (one(1.0), double(one(1.0)), "the average is F32, the new one F16"),
+            (double(one(1.0)), double(one(1.0)), "F16 is too coarse"),
+        ] {
+            let mut averaged = average.clone();
+            let error = averaged.average_with(&new, 0.5).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+            assert_eq!(averaged, average);
+        }
+    }
+
+    #[test]
+    fn snapshots_can_be_kept_as_one() {
+        let mut both = one(1.0).prefixed("a/");
+        both.tensors.extend(one(2.0).prefixed("b/").tensors);
+        assert_eq!(both.with_prefix("a/"), Some(one(1.0)));
+        assert_eq!(both.with_prefix("b/"), Some(one(2.0)));
+        assert_eq!(both.with_prefix("c/"), None);
+    }
 
     #[test]
     fn bits_survive_the_file() {

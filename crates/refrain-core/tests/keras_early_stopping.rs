@@ -2,8 +2,12 @@
 //! sequences, except where NaN comes first (see "Differs from Keras").
 
 use refrain_core::callbacks::EarlyStopping;
-use refrain_core::testing::Script;
-use refrain_core::{Error, Fit, LambdaCallback, Monitor, Trainer};
+use refrain_core::event::Hook;
+use refrain_core::testing::{FailAt, Script, Trace};
+use refrain_core::weights::Weights;
+use refrain_core::{
+    Callback, Error, Fit, LambdaCallback, ModelAccess as _, Monitor, StopHandle, Trainer,
+};
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -123,6 +127,10 @@ fn decides_as_keras_does() {
         ("E19", &[1., 2.], min(), 5, 2, Some(6), Some((1., 5)), &[0, 1], 1),
         ("E20", &[3., 1., 2.], min().patience(5).restore_best_weights(true),
             0, 3, None, Some((1., 1)), &[0, 0, 1], 1),
+        ("E21", &[0.932, 0.619, 0.668, 0.619, 0.862, 0.879, 0.455, 0.448],
+            EarlyStopping::new(max.clone().min_delta(0.05)).patience(3).baseline(0.6)
+                .start_from_epoch(2).restore_best_weights(true),
+            0, 8, Some(7), Some((0.862, 4)), &[0, 0, 0, 1, 0, 1, 2, 3], 4),
         ("E22", &[0.889, 0.713, 0.922, 0.621, 0.544, 0.49, 0.5],
             EarlyStopping::new(max).patience(3).baseline(0.6).restore_best_weights(true),
             0, 6, Some(5), Some((0.922, 2)), &[0, 1, 0, 1, 2, 3], 2),
@@ -180,4 +188,59 @@ fn r20256_state_is_reset_between_fits() {
     let history = trainer.fit(&script.data(), fit()).unwrap();
     assert_eq!(history.len(), 5);
     assert_eq!(trainer.get::<EarlyStopping>().unwrap().best(), Some(7.0));
+}
+
+/// Keras' `test_early_stopping_final_weights_when_restoring_model_weights` (c), and the ends that a
+/// run has besides.
+#[test]
+fn restores_the_best_weights_whatever_ends_the_run() {
+    type Ender = fn(StopHandle) -> Box<dyn Callback>;
+    let stop: Ender = |_| {
+        Box::new(LambdaCallback::new("stop").on_epoch_end(|run, _| {
+            if run.progress.epoch == 3 {
+                run.stop("enough");
+            }
+            Ok(())
+        }))
+    };
+    let press: Ender = |handle| {
+        Box::new(LambdaCallback::new("press").on_train_batch_end(move |run, _| {
+            if run.progress.epoch == 3 {
+                handle.stop();
+            }
+            Ok(())
+        }))
+    };
+    let fail: Ender = |_| Box::new(FailAt::new(Hook::EpochEnd, 4));
+    let panic: Ender = |_| Box::new(FailAt::new(Hook::TrainBatchEnd, 4).panics());
+    for (ender, outcome) in
+        [(stop, "stopped"), (press, "interrupted"), (fail, "failed"), (panic, "failed")]
+    {
+        for is_ender_first in [true, false] {
+            // The best is that of the third epoch.
+            let script = Script::losses(&[0.2, 0.15, 0.1, 0.11, 0.12]);
+            let stopping =
+                EarlyStopping::new(Monitor::min("loss")).patience(4).restore_best_weights(true);
+            let handle = StopHandle::default();
+            let mut callbacks: Vec<Box<dyn Callback>> =
+                vec![Box::new(stopping), ender(handle.clone())];
+            if is_ender_first {
+                callbacks.reverse();
+            }
+            let trace = Trace::new("t");
+            let mut trainer = Trainer::new(script.learner(), 0.1)
+                .stop_with(handle)
+                .callbacks(callbacks)
+                .callback(trace.clone());
+            let result = trainer.fit(&script.data(), Fit::epochs(5).verbose(0));
+            let what = format!("{outcome}, ender first: {is_ender_first}");
+            assert_eq!(result.is_err(), outcome == "failed", "{what}");
+            assert_eq!(trace.lines().pop(), Some(format!("t: on_train_end {outcome}")), "{what}");
+            assert_eq!(trainer.get::<EarlyStopping>().unwrap().stopped_epoch(), None, "{what}");
+            // The fourth epoch's update was made, and taken back.
+            let made = trainer.learner().optimizer_state().unwrap();
+            assert_eq!(made, Weights::from_f32([("updates", vec![1], vec![4.0])]), "{what}");
+            assert_eq!(trainer.learner().updates(), 3, "{what}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ fn stopping(name: &str) -> EarlyStopping {
 }
 
 fn cosine() -> CosineDecay {
-    CosineDecay { initial_learning_rate: 0.1, decay_steps: 10.0, alpha: 0.0 }
+    CosineDecay::new(0.1, 10.0)
 }
 
 #[test]
@@ -39,7 +39,8 @@ fn names_that_do_not_exist() {
     refused(
         trainer(0.1).callback(stopping("val_loss")),
         "callback `early_stopping`: no metric named `val_loss`; this run has accuracy, \
-         learning_rate, loss; it needs validation: give validation_data or validation_split",
+         learning_rate, loss; it needs validation: give validation_data or validation_split, in an \
+         epoch of the run",
     );
 }
 
@@ -61,7 +62,7 @@ fn two_states_of_one_name() {
     let one = || stopping("loss");
     refused(
         trainer(0.1).callback(one()).callback(LambdaCallback::new("between")).callback(one()),
-        "callbacks `early_stopping` (1st and 3rd) share a name and both keep state; \
+        "callbacks `early_stopping` (1st and 3rd) share a name, under which both keep a state or a factor of the rate; \
          rename one with `.named(..)` (in a recipe: name = \"..\")",
     );
     let script = Script::losses(&[1.0]);

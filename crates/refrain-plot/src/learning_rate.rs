@@ -6,7 +6,7 @@ use crate::error::PlotError;
 use crate::figure::{Figure, HEIGHT, WIDTH};
 use crate::log::Series;
 use crate::panel::{Column, Curve, Dots, Panel, Shape};
-use crate::scale::{EpochAxis, Extent, Scale};
+use crate::scale::{Axis, EpochAxis, Extent, Scale};
 use crate::scene::{Color, Stroke};
 use crate::training::{TOP, scene};
 
@@ -76,7 +76,7 @@ impl Figure {
             right: f64::from(WIDTH),
             top: TOP,
             bottom: f64::from(HEIGHT) - 4.0,
-            axis: EpochAxis::new(1, u64::try_from(rates.len()).unwrap_or(u64::MAX)),
+            axis: Axis::Epochs(EpochAxis::new(1, u64::try_from(rates.len()).unwrap_or(u64::MAX))),
             axis_label: axis.label(),
             panels: vec![panel],
             best: None,

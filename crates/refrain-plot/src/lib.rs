@@ -27,8 +27,10 @@ mod log;
 
 mod figure;
 mod learning_rate;
+mod lr_finder;
 mod training;
 mod training_plot;
+mod trial;
 
 mod curve;
 mod legend;
@@ -47,5 +49,6 @@ pub use error::PlotError;
 pub use figure::Figure;
 pub use learning_rate::ScheduleAxis;
 pub use log::{BestEpoch, TrainingLog};
+pub use lr_finder::{LrFinder, LrFinderState};
 pub use training::Options;
 pub use training_plot::TrainingPlot;

@@ -4,9 +4,9 @@ use crate::curve;
 use crate::font;
 use crate::legend::{BEST_RADIUS, BEST_STROKE, Entry, Legend, Sample};
 use crate::log::Series;
-use crate::scale::{EpochAxis, Scale};
+use crate::scale::{Axis, Scale};
 use crate::scene::{Anchor, Color, Item, Point, Scene, Stroke, Text, fit};
-use crate::ticks::{Label, Tick};
+use crate::ticks::Tick;
 
 const TICK_SIZE: f64 = 12.0;
 const LABEL_SIZE: f64 = 13.5;
@@ -100,7 +100,7 @@ pub(crate) struct Column<'a> {
     pub right: f64,
     pub top: f64,
     pub bottom: f64,
-    pub axis: EpochAxis,
+    pub axis: Axis<'a>,
     pub axis_label: &'static str,
     pub panels: Vec<Panel<'a>>,
     pub best: Option<Mark<'a>>,
@@ -223,8 +223,8 @@ impl Panel<'_> {
         &self,
         scene: &mut Scene,
         axes: Axes,
-        axis: EpochAxis,
-        epochs: &[(f64, u64)],
+        axis: Axis<'_>,
+        epochs: &[(f64, Tick)],
         best: Option<Mark<'_>>,
         outer_left: f64,
     ) {
@@ -286,7 +286,7 @@ impl Panel<'_> {
     }
 }
 
-fn draw_curve(scene: &mut Scene, axes: Axes, axis: EpochAxis, scale: &Scale, curve: &Curve<'_>) {
+fn draw_curve(scene: &mut Scene, axes: Axes, axis: Axis<'_>, scale: &Scale, curve: &Curve<'_>) {
     let point = |epoch: u64, offset: f64, value: f64| {
         let y = axes.y(scale.position(value)?);
         Some(Point { x: axes.x(axis.position(epoch, offset)), y })
@@ -328,18 +328,19 @@ fn draw_curve(scene: &mut Scene, axes: Axes, axis: EpochAxis, scale: &Scale, cur
     }
 }
 
-/// Epochs with a label and their places, as many as have room side by side.
-fn epoch_ticks(axis: EpochAxis, axes: Axes, outer_right: f64) -> Vec<(f64, u64)> {
-    let width = |epoch: u64| font::width(&epoch.to_string(), TICK_SIZE);
-    let room = (axes.right - axes.left) / (width(axis.last()) + 18.0);
+/// Labels and their places, as many as have room side by side.
+fn epoch_ticks(axis: Axis<'_>, axes: Axes, outer_right: f64) -> Vec<(f64, Tick)> {
+    let width = |tick: &Tick| font::label_width(&tick.label, TICK_SIZE);
+    let widest = axis.widest_ticks().iter().map(width).fold(0.0, f64::max);
+    let room = (axes.right - axes.left) / (widest + 18.0);
     axis.ticks((room as usize).clamp(1, 10))
         .into_iter()
-        .map(|epoch| (axes.x(axis.position(epoch, 0.0)), epoch))
-        .filter(|(x, epoch)| x + width(*epoch) / 2.0 <= outer_right)
+        .map(|tick| (axes.x(tick.position), tick))
+        .filter(|(x, tick)| x + width(tick) / 2.0 <= outer_right)
         .collect()
 }
 
-fn draw_grid(scene: &mut Scene, axes: Axes, ticks: &[Tick], epochs: &[(f64, u64)]) {
+fn draw_grid(scene: &mut Scene, axes: Axes, ticks: &[Tick], epochs: &[(f64, Tick)]) {
     let Axes { left, right, top, bottom } = axes;
     let level = ticks.iter().map(|tick| snap(axes.y(tick.position)));
     let upright = epochs.iter().map(|(x, _)| snap(*x));
@@ -358,7 +359,7 @@ fn draw_frame(scene: &mut Scene, axes: Axes) {
     scene.items.push(Item::Frame { corner, width, height, stroke: AXIS_STROKE });
 }
 
-fn draw_marks_below(scene: &mut Scene, axes: Axes, epochs: &[(f64, u64)]) {
+fn draw_marks_below(scene: &mut Scene, axes: Axes, epochs: &[(f64, Tick)]) {
     for (x, _) in epochs {
         let x = snap(*x);
         let y = axes.bottom;
@@ -366,12 +367,12 @@ fn draw_marks_below(scene: &mut Scene, axes: Axes, epochs: &[(f64, u64)]) {
     }
 }
 
-fn draw_epochs(scene: &mut Scene, axes: Axes, epochs: &[(f64, u64)], label: &str) {
+fn draw_epochs(scene: &mut Scene, axes: Axes, epochs: &[(f64, Tick)], label: &str) {
     draw_marks_below(scene, axes, epochs);
     let baseline = axes.bottom + TICK_LENGTH + TICK_GAP + TICK_SIZE * font::CAPITAL_HEIGHT;
-    for (x, epoch) in epochs {
+    for (x, tick) in epochs {
         let at = Point { x: *x, y: baseline.round() };
-        scene.text(Text::new(Label::from(epoch.to_string()), at, TICK_SIZE, Anchor::Middle));
+        scene.text(Text::new(tick.label.clone(), at, TICK_SIZE, Anchor::Middle));
     }
     let at = Point { x: axes.x(0.5).round(), y: (baseline + 21.0).round() };
     scene.text(Text::new(label.to_owned(), at, LABEL_SIZE, Anchor::Middle));

@@ -73,6 +73,11 @@ impl Scale {
         Self::Linear { power, low: 0.0, high: in_units(max, power) * room }
     }
 
+    /// For rates that were tried, on a horizontal axis: logarithmic from two decades on.
+    pub fn of_tried_rates(extent: Extent) -> Self {
+        if extent.ratio() >= 100.0 { Self::log(extent) } else { Self::linear(extent) }
+    }
+
     fn linear(Extent { min, max }: Extent) -> Self {
         let largest = min.abs().max(max.abs());
         // With the margin, lest the uppermost label read 10 × 10^-4.
@@ -180,7 +185,56 @@ fn decade_step(decades: usize, max_count: usize) -> i32 {
         .unwrap_or(200)
 }
 
-/// The horizontal axis: whole numbers.
+/// The horizontal axis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Axis<'a> {
+    Epochs(EpochAxis),
+    /// The points of a curve are numbered from 0, and each stands at its rate.
+    Rates {
+        rates: &'a [f64],
+        scale: &'a Scale,
+    },
+}
+
+impl Axis<'_> {
+    /// Place of an epoch plus `offset` (in epochs), or of the rate with this number, 0 to 1.
+    pub fn position(self, number: u64, offset: f64) -> f64 {
+        match self {
+            Self::Epochs(epochs) => epochs.position(number, offset),
+            Self::Rates { rates, scale } => {
+                let rate = usize::try_from(number).ok().and_then(|number| rates.get(number));
+                rate.and_then(|rate| scale.position(*rate)).unwrap_or(0.0)
+            }
+        }
+    }
+
+    /// Labelled ticks from left to right, `max_count` or about as many.
+    pub fn ticks(self, max_count: usize) -> Vec<Tick> {
+        match self {
+            Self::Epochs(epochs) => {
+                let tick = |epoch: u64| Tick {
+                    position: epochs.position(epoch, 0.0),
+                    label: Label::from(epoch.to_string()),
+                };
+                epochs.ticks(max_count).into_iter().map(tick).collect()
+            }
+            Self::Rates { scale, .. } => scale.ticks(max_count),
+        }
+    }
+
+    /// Ticks of which one has the widest label.
+    pub fn widest_ticks(self) -> Vec<Tick> {
+        match self {
+            Self::Epochs(epochs) => {
+                let label = Label::from(epochs.last().to_string());
+                vec![Tick { position: 1.0, label }]
+            }
+            Self::Rates { scale, .. } => scale.ticks(10),
+        }
+    }
+}
+
+/// Whole numbers on the horizontal axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct EpochAxis {
     first: u64,

@@ -8,7 +8,7 @@ use crate::figure::{Figure, HEIGHT, WIDTH};
 use crate::legend::{Entry, Sample};
 use crate::log::{Series, TrainingLog};
 use crate::panel::{self, Column, Curve, Dots, Mark, Panel, Shape};
-use crate::scale::{EpochAxis, Extent, Scale};
+use crate::scale::{Axis, EpochAxis, Extent, Scale};
 use crate::scene::{Anchor, Color, Point, Scene, Stroke, Text, fit};
 use crate::ticks::significant;
 
@@ -105,10 +105,10 @@ impl Figure {
         let title = options.title.as_deref().unwrap_or(DEFAULT_TITLE);
         let mut scene = scene(title);
         // Never empty, hence both are there.
-        let axis = EpochAxis::new(
+        let axis = Axis::Epochs(EpochAxis::new(
             log.epochs().first().copied().unwrap_or(1),
             log.epochs().last().copied().unwrap_or(1),
-        );
+        ));
         let column = |left: f64, right: f64, panels| Column {
             left,
             right,

@@ -3,19 +3,42 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use refrain_core::{Access, Callback, Error, History, Outcome, Result, Run};
+use refrain_core::event::Hook;
+use refrain_core::options::{Section, Value};
+use refrain_core::{
+    Access, BuildContext, Callback, Error, FromOptions, History, Outcome, Result, Run,
+};
 
 use crate::{Figure, Options, PlotError, TrainingLog};
+
+const DEFAULT_FILE: &str = "training_from_json.png";
 
 /// Draws the run's history into a picture when training ends, whatever ended it.
 ///
 /// The picture is the one that [`Figure::training`] draws of the run's JSON log: losses, metrics,
 /// the best epoch, the steps of the learning rate. PNG or SVG by the file's name.
 ///
-/// - Reads: the metrics named, else all. Writes nothing into the logs. Acts in `on_train_end`; a
-///   run without a finished epoch leaves no picture.
-/// - Default file: `training_from_json.png`.
-/// - State: none; the history is the run's own.
+/// A run without a finished epoch leaves no picture.
+///
+/// - Reads: the metrics named, else all
+/// - Writes: the file
+/// - Requests: nothing
+/// - State: none; the history is the run's own
+/// - Cost: one picture, when training ends
+///
+/// # Options
+/// | option | default | allowed | meaning |
+/// | --- | --- | --- | --- |
+/// | `file` | `"training_from_json.png"` | a name that ends in `.png` or `.svg` | where the picture goes |
+/// | `metrics` | all | names of metrics, one or more | what is drawn |
+///
+/// # In a recipe
+/// ```toml
+/// [[callbacks]]
+/// type = "training_plot"
+/// file = "training.svg"
+/// metrics = ["loss", "val_loss"]
+/// ```
 ///
 /// # Example
 /// ```
@@ -31,6 +54,9 @@ use crate::{Figure, Options, PlotError, TrainingLog};
 /// assert!(std::fs::read_to_string(file).unwrap().contains("Train Loss"));
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
+///
+/// # Source
+/// Refrain's own; the exercise that it began with draws the same from the JSON log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingPlot {
     file: PathBuf,
@@ -39,7 +65,7 @@ pub struct TrainingPlot {
 
 impl Default for TrainingPlot {
     fn default() -> Self {
-        Self::new("training_from_json.png")
+        Self::new(DEFAULT_FILE)
     }
 }
 
@@ -83,10 +109,28 @@ impl Callback for TrainingPlot {
     }
 
     fn access(&self) -> Access {
-        self.metrics.iter().flatten().fold(Access::new(), |access, name| access.reads(name))
+        let access = Access::new().acts_in([Hook::TrainEnd]).writes_file(&self.file).observes();
+        self.metrics.iter().flatten().fold(access, |access, name| access.reads_for("metrics", name))
     }
 
     fn check(&self) -> Result {
         Figure::check_extension(&self.file).map_err(|e| Error::config(e.to_string()))
+    }
+}
+
+impl FromOptions for TrainingPlot {
+    const NAME: &'static str = "training_plot";
+
+    fn from_options(options: &Section<'_>, context: &BuildContext<'_>) -> Result<Self> {
+        let mut plot = Self::new(context.output(options, "file", DEFAULT_FILE)?);
+        if let Some(metrics) = options.get("metrics") {
+            let names = metrics.items()?;
+            if names.is_empty() {
+                return Err(metrics.out_of_range("empty", "one metric or more; without it, all"));
+            }
+            let names: Result<Vec<_>> = names.iter().map(Value::str).collect();
+            plot = plot.metrics(names?);
+        }
+        Ok(plot)
     }
 }

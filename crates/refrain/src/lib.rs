@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod recipe;
+mod registry;
 
-pub use recipe::{Recipe, RecipeData, RecipeFit, RecipeLearner};
+pub use recipe::{Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner};
+pub use registry::Registry;
+
 pub use refrain_burn::*;
 pub use refrain_core::*;
 pub use refrain_data as data;

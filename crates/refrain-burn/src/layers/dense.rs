@@ -21,7 +21,7 @@ const MAX_WEIGHTS: usize = 1 << 31;
 pub struct Dense {
     pub(super) name: Option<String>,
     pub(super) units: usize,
-    activation: Activation,
+    pub(super) activation: Activation,
     use_bias: bool,
     kernel_initializer: Initializer,
     bias_initializer: Initializer,

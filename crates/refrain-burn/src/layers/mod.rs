@@ -50,6 +50,15 @@ impl LayerConfig {
         }
     }
 
+    /// The activation with which the layer ends, where it has one.
+    pub fn activation(&self) -> Option<ActivationFunction> {
+        match self {
+            Self::Dense(config) => Some(config.activation),
+            Self::Activation(config) => Some(config.activation),
+            Self::Flatten(_) | Self::Dropout(_) => None,
+        }
+    }
+
     /// The name that was given.
     pub fn name(&self) -> Option<&str> {
         match self {

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use refrain_core::{Error, Result};
 
 use super::{
-    BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError,
+    BinaryCrossentropy, CategoricalCrossentropy, CustomLoss, Loss, MeanSquaredError,
     SparseCategoricalCrossentropy,
 };
 use crate::forward::ClosingActivation;
@@ -18,16 +18,32 @@ use crate::targets::Targets;
 /// assert!(AnyLoss::from_name("mse").is_some());
 /// assert!(AnyLoss::NAMES.contains(&"binary_crossentropy"));
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each variant is the loss of that name")]
 pub enum AnyLoss {
     SparseCategoricalCrossentropy(SparseCategoricalCrossentropy),
     CategoricalCrossentropy(CategoricalCrossentropy),
     BinaryCrossentropy(BinaryCrossentropy),
     MeanSquaredError(MeanSquaredError),
+    Custom(CustomLoss),
 }
 
 impl AnyLoss {
+    /// A loss of your own.
+    pub fn custom(loss: impl Loss<Tensor<2>, Targets = Targets> + Sync) -> Self {
+        Self::Custom(CustomLoss::new(loss))
+    }
+
+    /// Whether outputs are taken for logits; `None` where that is no question.
+    pub fn takes_logits(&self) -> Option<bool> {
+        match self {
+            Self::SparseCategoricalCrossentropy(loss) => Some(loss.is_from_logits()),
+            Self::CategoricalCrossentropy(loss) => Some(loss.is_from_logits()),
+            Self::BinaryCrossentropy(loss) => Some(loss.is_from_logits()),
+            Self::MeanSquaredError(_) | Self::Custom(_) => None,
+        }
+    }
+
     /// Keras' names.
     pub const NAMES: &[&str] = &[
         "sparse_categorical_crossentropy",
@@ -65,7 +81,7 @@ impl AnyLoss {
             Self::BinaryCrossentropy(loss) => {
                 Self::BinaryCrossentropy(loss.from_logits(from_logits))
             }
-            Self::MeanSquaredError(_) => self,
+            Self::MeanSquaredError(_) | Self::Custom(_) => self,
         }
     }
 }
@@ -79,6 +95,7 @@ impl Loss<Tensor<2>> for AnyLoss {
             Self::CategoricalCrossentropy(loss) => loss.name(),
             Self::BinaryCrossentropy(loss) => loss.name(),
             Self::MeanSquaredError(loss) => Loss::<Tensor<2>>::name(loss),
+            Self::Custom(loss) => loss.name(),
         }
     }
 
@@ -96,6 +113,7 @@ impl Loss<Tensor<2>> for AnyLoss {
             }
             (Self::BinaryCrossentropy(loss), targets) => loss.forward(outputs, targets.into_rows()),
             (Self::MeanSquaredError(loss), targets) => loss.forward(outputs, targets.into_rows()),
+            (Self::Custom(loss), targets) => loss.forward(outputs, targets),
         }
     }
 
@@ -130,12 +148,14 @@ impl Loss<Tensor<2>> for AnyLoss {
             (Self::MeanSquaredError(loss), targets) => {
                 loss.check(outputs, &targets.clone().into_rows())
             }
+            (Self::Custom(loss), targets) => loss.check(outputs, targets),
         }
     }
 
     fn classes(&self, outputs: &Tensor<2>) -> Option<usize> {
         match self {
             Self::SparseCategoricalCrossentropy(loss) => loss.classes(outputs),
+            Self::Custom(loss) => loss.classes(outputs),
             _ => None,
         }
     }
@@ -150,6 +170,7 @@ impl Loss<Tensor<2>> for AnyLoss {
             }
             Self::BinaryCrossentropy(loss) => loss.on_logits(closing).map(Self::BinaryCrossentropy),
             Self::MeanSquaredError(_) => None,
+            Self::Custom(loss) => loss.on_logits(closing).map(Self::Custom),
         }
     }
 }

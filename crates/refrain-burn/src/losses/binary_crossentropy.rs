@@ -32,6 +32,10 @@ impl BinaryCrossentropy {
         self.from_logits = from_logits;
         self
     }
+
+    pub(super) fn is_from_logits(&self) -> bool {
+        self.from_logits
+    }
 }
 
 impl Loss<Tensor<2>> for BinaryCrossentropy {

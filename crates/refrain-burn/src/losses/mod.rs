@@ -7,6 +7,7 @@
 mod any;
 mod binary_crossentropy;
 mod categorical_crossentropy;
+mod custom;
 mod mean_squared_error;
 mod sparse_categorical_crossentropy;
 
@@ -19,6 +20,7 @@ use crate::targets::FromTargets;
 pub use any::AnyLoss;
 pub use binary_crossentropy::BinaryCrossentropy;
 pub use categorical_crossentropy::CategoricalCrossentropy;
+pub use custom::CustomLoss;
 pub use mean_squared_error::MeanSquaredError;
 pub use sparse_categorical_crossentropy::SparseCategoricalCrossentropy;
 

@@ -33,6 +33,10 @@ impl SparseCategoricalCrossentropy {
         self
     }
 
+    pub(super) fn is_from_logits(&self) -> bool {
+        self.from_logits
+    }
+
     /// Logarithm of the right class's probability: `[samples, 1]`.
     fn logarithms(&self, outputs: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<2> {
         let logarithms =

@@ -2,6 +2,7 @@
 
 mod adam;
 mod sgd;
+mod state;
 mod values;
 
 use burn::module::ParamId;
@@ -14,6 +15,7 @@ use crate::losses::Loss;
 
 pub use adam::Adam;
 pub use sgd::Sgd;
+pub use state::{OptimizerSlot, OptimizerState};
 pub use values::Values;
 
 /// Turns gradients into updates of the weights.
@@ -37,6 +39,32 @@ pub trait Optimizer: Send + 'static {
 
     /// The new weights of one parameter. `weights` and `gradient` are of the same length.
     fn update(&mut self, id: ParamId, weights: Values, gradient: Values) -> Values;
+
+    /// Sets the momentum (Adam: β₁) from the next step on.
+    ///
+    /// # Errors
+    /// When there is none, which is the default, or when the value is out of range.
+    fn set_momentum(&mut self, momentum: f64) -> Result {
+        Err(Error::config(format!(
+            "the optimizer has no momentum, which was to be set to {momentum}; use sgd or adam, or \
+             a schedule of the rate alone"
+        )))
+    }
+
+    /// What it remembers between steps; nothing by default.
+    fn state(&self) -> OptimizerState {
+        OptimizerState::default()
+    }
+
+    /// Sets what it remembers; [`OptimizerState::default`] is what a new optimizer does.
+    ///
+    /// Shapes are checked before; names are the optimizer's own.
+    ///
+    /// # Errors
+    /// When the state is another optimizer's; then nothing was changed.
+    fn set_state(&mut self, state: OptimizerState) -> Result {
+        state.finish("the optimizer")
+    }
 }
 
 impl<M, S> IntoLearner<M, S> for Box<dyn Optimizer>

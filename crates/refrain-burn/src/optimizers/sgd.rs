@@ -7,9 +7,11 @@ use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
 use super::values::{Values, in_place};
-use super::{Optimizer, check_option, check_rate, take_rate};
+use super::{Optimizer, OptimizerState, check_option, check_rate, take_rate};
 
 const LEARNING_RATE: f64 = 0.01;
+/// What is remembered of each parameter.
+const VELOCITY: &str = "velocity";
 
 /// Stochastic gradient descent, with momentum if asked for; Keras' `SGD`.
 ///
@@ -30,6 +32,9 @@ pub struct Sgd {
     learning_rate: Option<Rate>,
     momentum: f64,
     nesterov: bool,
+    /// In place of `momentum`, once it was set during a run. From then on velocities are kept also
+    /// where it is 0, so that they are what the formula says when it rises again.
+    set_momentum: Option<f64>,
     // Of the current step.
     rate: f64,
     velocities: HashMap<ParamId, Values>,
@@ -42,6 +47,7 @@ impl Sgd {
             learning_rate: Some(learning_rate.into()),
             momentum: 0.0,
             nesterov: false,
+            set_momentum: None,
             rate: 0.0,
             velocities: HashMap::new(),
         }
@@ -73,8 +79,7 @@ impl Optimizer for Sgd {
 
     fn check(&self) -> Result {
         check_rate("sgd", &self.learning_rate)?;
-        let is_allowed = (0.0..=1.0).contains(&self.momentum);
-        check_option("sgd", "momentum", self.momentum, is_allowed, "0..=1, for example 0.9")
+        check_momentum(self.momentum)
     }
 
     fn begin_step(&mut self, learning_rate: f64) {
@@ -83,18 +88,45 @@ impl Optimizer for Sgd {
 
     fn update(&mut self, id: ParamId, weights: Values, gradient: Values) -> Values {
         let rate = self.rate as f32;
-        if self.momentum == 0.0 {
+        if self.momentum == 0.0 && self.set_momentum.is_none() {
             return plain(rate, weights, gradient);
         }
+        let momentum = self.set_momentum.unwrap_or(self.momentum) as f32;
         let velocity = self.velocities.remove(&id).unwrap_or_else(|| gradient.zeros_like());
         let (weights, velocity) = if self.nesterov {
-            nesterov(rate, self.momentum as f32, weights, gradient, velocity)
+            nesterov(rate, momentum, weights, gradient, velocity)
         } else {
-            with_momentum(rate, self.momentum as f32, weights, gradient, velocity)
+            with_momentum(rate, momentum, weights, gradient, velocity)
         };
         self.velocities.insert(id, velocity);
         weights
     }
+
+    fn set_momentum(&mut self, momentum: f64) -> Result {
+        check_momentum(momentum)?;
+        self.set_momentum = Some(momentum);
+        Ok(())
+    }
+
+    fn state(&self) -> OptimizerState {
+        let mut state = OptimizerState { momentum: self.set_momentum, ..Default::default() };
+        state.put(VELOCITY, &self.velocities);
+        state
+    }
+
+    fn set_state(&mut self, mut state: OptimizerState) -> Result {
+        let set_momentum = state.momentum.take();
+        set_momentum.map_or(Ok(()), check_momentum)?;
+        let velocities = state.take(VELOCITY);
+        state.finish("sgd")?;
+        (self.set_momentum, self.velocities) = (set_momentum, velocities);
+        Ok(())
+    }
+}
+
+fn check_momentum(momentum: f64) -> Result {
+    let is_allowed = (0.0..=1.0).contains(&momentum);
+    check_option("sgd", "momentum", momentum, is_allowed, "0..=1, for example 0.9")
 }
 
 fn plain(rate: f32, mut weights: Values, mut gradient: Values) -> Values {

@@ -9,10 +9,10 @@ const ELEMENTS_PER_TASK: usize = 1 << 16;
 ///
 /// f32 on the CPU is held as host memory, so that an update is one pass in place: no copy, no
 /// allocation, no reshape. Anything else is a tensor.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Values(Kind);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     /// Of any shape; what counts is the order of the elements.
     Host(TensorData),
@@ -60,6 +60,26 @@ impl Values {
             }
             Kind::Device(tensor) => Self(Kind::Device(tensor.zeros_like())),
         }
+    }
+
+    /// The sum with `other`, of the same length and place.
+    pub(crate) fn plus(mut self, mut other: Self) -> Self {
+        let done = in_place([&mut self, &mut other], |[sum, other]| {
+            for (sum, other) in sum.iter_mut().zip(other) {
+                *sum += *other;
+            }
+        });
+        if done { self } else { (self.into_tensor() + other.into_tensor()).into() }
+    }
+
+    /// Each number divided by `divisor`.
+    pub(crate) fn divided_by(mut self, divisor: f32) -> Self {
+        let done = in_place([&mut self], |[values]| {
+            for value in values {
+                *value /= divisor;
+            }
+        });
+        if done { self } else { self.into_tensor().div_scalar(divisor).into() }
     }
 
     fn host(&mut self) -> Option<&mut [f32]> {

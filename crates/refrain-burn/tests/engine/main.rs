@@ -6,6 +6,7 @@
 #![expect(clippy::excessive_precision, reason = "golden numbers are as they were printed")]
 
 mod activations;
+mod gradients;
 mod initializers;
 mod learner;
 mod losses;
@@ -13,6 +14,7 @@ mod metrics;
 mod optimizers;
 mod sequential;
 mod training;
+mod trial;
 mod weights;
 
 use refrain_burn::burn::tensor::{Device, Tensor, TensorData};

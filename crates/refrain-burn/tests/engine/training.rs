@@ -1,18 +1,23 @@
 //! Whole runs: against Keras' numbers, against the same loop by hand on Burn, and by a recipe's
 //! names.
 
+use std::sync::{Arc, Mutex};
+
 use refrain_burn::burn::module::{Module, ModuleMapper, Param};
 use refrain_burn::burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
 use refrain_burn::burn::tensor::activation::{log_softmax, relu};
 use refrain_burn::burn::tensor::{Device, Gradients, Int, Tensor};
 use refrain_burn::layers::Dense;
 use refrain_burn::{
-    Accuracy, Adam, AnyLoss, AnyMetric, AnyTensor, ArrayDataset, Batch, BurnLearner, Forward,
-    Initializer, MeanSquaredError, Optimizer, Sequential, Sgd, SparseCategoricalCrossentropy,
-    Targets,
+    Accuracy, Activation, Adam, AnyLoss, AnyMetric, AnyTensor, ArrayDataset, Batch, BurnLearner,
+    Forward, Initializer, MeanSquaredError, Optimizer, Sequential, Sgd,
+    SparseCategoricalCrossentropy, Targets,
 };
+use refrain_core::callbacks::SwapEmaWeights;
 use refrain_core::schedule::ExponentialDecay;
-use refrain_core::{Dataset as _, Fit, Learner as _, ModelAccess as _, TrainStep, Trainer};
+use refrain_core::{
+    Dataset as _, Fit, LambdaCallback, Learner as _, ModelAccess as _, TrainStep, Trainer,
+};
 
 /// Keras' `schedules/learning_rate_schedule_test.py::test_fit_lr_correctness`: optimizer,
 /// schedule, loss and averaging at once.
@@ -24,12 +29,7 @@ fn fit_gives_the_losses_of_keras() {
         )
         .build(0)
         .unwrap();
-    let decay = ExponentialDecay {
-        initial_learning_rate: 0.05,
-        decay_steps: 1.0,
-        decay_rate: 0.9,
-        staircase: false,
-    };
+    let decay = ExponentialDecay::new(0.05, 1.0, 0.9);
     let x: Vec<f32> = (0..32).map(|i| i as f32).collect();
     let data = ArrayDataset::new(&[2], x.clone()).unwrap().targets(&[2], x).unwrap();
 
@@ -144,15 +144,91 @@ fn learns_with_fit_and_metrics() {
     assert_eq!(trainer.predict(&samples(), 16).unwrap().dims(), [40, 3]);
 }
 
+/// Keras' `test_swap_ema_weights`: what is validated with is what the run leaves.
+#[test]
+fn the_last_validation_with_averaged_weights_is_that_of_the_model_that_is_left() {
+    let run = |with_average: bool, stop_after: usize| {
+        let stop = LambdaCallback::new("stop").on_epoch_end(move |run, _| {
+            if run.progress.epoch + 1 == stop_after {
+                run.stop("enough");
+            }
+            Ok(())
+        });
+        let mut trainer = trainer().callback(stop);
+        if with_average {
+            trainer = trainer.callback(SwapEmaWeights::new().ema_momentum(0.9));
+        }
+        let data = any_samples();
+        let fit = Fit::epochs(4).batch_size(16).validation_data(&data).verbose(0);
+        let history = trainer.fit(&data, fit).unwrap();
+        assert_eq!(history.len(), stop_after);
+        let last = history.last().unwrap().get("val_loss").unwrap();
+        let after = trainer.evaluate(&data, 16).unwrap().get("loss").unwrap();
+        assert_eq!(last.to_bits(), after.to_bits(), "stopped after {stop_after}");
+        last
+    };
+    for stop_after in [2, 4] {
+        assert_ne!(run(true, stop_after), run(false, stop_after), "nothing was averaged");
+    }
+}
+
+/// Keras' `test_model_state_is_current_on_epoch_end`.
+#[test]
+fn hooks_see_the_weights_after_the_last_update() {
+    let weights_after = |epochs| {
+        let mut trainer = trainer();
+        trainer.fit(&any_samples(), Fit::epochs(epochs).batch_size(16).verbose(0)).unwrap();
+        trainer.learner().weights().unwrap()
+    };
+    let at_batch_end = Arc::new(Mutex::new(None));
+    let at_epoch_end = Arc::new(Mutex::new(Vec::new()));
+    let watch = {
+        let (at_batch_end, at_epoch_end) = (Arc::clone(&at_batch_end), Arc::clone(&at_epoch_end));
+        let last = Arc::clone(&at_batch_end);
+        LambdaCallback::new("watch")
+            .on_train_batch_end(move |run, _| {
+                let before = at_batch_end.lock().unwrap().replace(run.model.weights()?);
+                assert_ne!(before, *at_batch_end.lock().unwrap(), "a batch without an update");
+                Ok(())
+            })
+            .on_epoch_end(move |run, _| {
+                let weights = run.model.weights()?;
+                assert_eq!(last.lock().unwrap().as_ref(), Some(&weights));
+                at_epoch_end.lock().unwrap().push(weights);
+                Ok(())
+            })
+    };
+    trainer()
+        .callback(watch)
+        .fit(&any_samples(), Fit::epochs(3).batch_size(16).verbose(0))
+        .unwrap();
+    assert!(*at_epoch_end.lock().unwrap() == [1, 2, 3].map(weights_after));
+}
+
+/// A network of six inputs and three classes, the same each time.
+fn trainer() -> Trainer<BurnLearner<Sequential, SparseCategoricalCrossentropy>> {
+    let model = Sequential::input(&[6])
+        .layer(Dense::new(16).activation(Activation::Relu))
+        .layer(Dense::new(3).activation(Activation::Softmax))
+        .build(7)
+        .unwrap();
+    let loss = SparseCategoricalCrossentropy::new();
+    Trainer::compile(model, Sgd::new(0.1).momentum(0.9), loss).seed(7)
+}
+
+fn any_samples() -> ArrayDataset<AnyTensor, Tensor<1, Int>> {
+    ArrayDataset::new(&[6], inputs()).unwrap().labels((0..40).map(|i| i % 3)).unwrap()
+}
+
 /// Everything by name, as a recipe has it.
 #[test]
 fn two_runs_of_one_seed_give_the_same_bits() {
     let run = |seed| {
         use refrain_burn::layers::{Dropout, LayerConfig};
         let layers: Vec<LayerConfig> = vec![
-            Dense::new(16).activation(refrain_burn::Activation::Relu).into(),
+            Dense::new(16).activation(Activation::Relu).into(),
             Dropout::new(0.3).into(),
-            Dense::new(3).activation(refrain_burn::Activation::Softmax).into(),
+            Dense::new(3).activation(Activation::Softmax).into(),
         ];
         let model = Sequential::input(&[6]).layers(layers).build(seed).unwrap();
         let optimizer: Box<dyn Optimizer> = Box::new(Sgd::new(0.1).momentum(0.9));

@@ -1,27 +1,27 @@
 //! `refrain preview`: the learning rate before any training.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use refrain::plot::{Figure, ScheduleAxis};
-use refrain::{Recipe, Result};
+use refrain::plot::{Figure, ScheduleAxis, TrainingLog};
+use refrain::{Registry, Result};
 use serde_json::Value;
 
+use super::load;
 use super::plot::plot_error;
 use crate::args::PreviewArgs;
 use crate::output::say;
 
-pub(crate) fn preview(args: &PreviewArgs) -> Result {
-    let recipe = match &args.recipe {
-        Some(path) => Recipe::load(path, &args.set)?,
-        None => Recipe::builtin(&args.set)?,
-    };
+pub(crate) fn preview(args: &PreviewArgs, registry: &Arc<Registry>) -> Result {
+    let recipe = load(registry, args.recipe.as_deref(), &args.set)?;
+    let log = args.log.as_ref().map(TrainingLog::read).transpose().map_err(plot_error)?;
     if let Some(output) = &args.output {
         Figure::check_extension(output).map_err(plot_error)?;
     }
     let (unit, rates) = if args.steps {
-        (ScheduleAxis::Step, recipe.preview_steps()?)
+        (ScheduleAxis::Step, recipe.preview_steps(log.as_ref())?)
     } else {
-        (ScheduleAxis::Epoch, recipe.preview_epochs()?)
+        (ScheduleAxis::Epoch, recipe.preview_epochs(log.as_ref())?)
     };
     if let Some(output) = &args.output {
         let title = format!("Learning rate of {}", recipe.name());

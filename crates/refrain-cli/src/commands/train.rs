@@ -1,10 +1,12 @@
 //! `refrain train`: trains a recipe.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use refrain::console::Console;
-use refrain::{Ending, Error, ModelAccess as _, Recipe, Result, StopHandle, files};
+use refrain::{Ending, Error, ModelAccess as _, Registry, Result, StopHandle, files};
 
+use super::load;
 use crate::args::TrainArgs;
 use crate::output::{complain, say};
 use crate::run_folder::RunFolder;
@@ -13,31 +15,37 @@ use crate::summary::Summary;
 use crate::{FINISHED, status_of};
 
 /// Trains; returns the exit status of a run that has begun.
-pub(crate) fn train(args: &TrainArgs) -> Result<u8> {
+pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
     let began = Instant::now();
     if args.resume {
         return Err(Error::config(
             "--resume is not in this version; train anew with --overwrite or into another --dir",
         ));
     }
-    let recipe = match &args.recipe {
-        Some(path) => Recipe::load(path, &args.set)?,
-        None => Recipe::builtin(&args.set)?,
-    };
+    let recipe = load(registry, args.recipe.as_deref(), &args.set)?;
     let threads = args.threads.map_or(0, usize::from);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(Error::wrap)?;
     let stop = StopHandle::default();
     let signals = Signals::stop(&stop)?;
 
-    let folder = RunFolder::choose(args.dir.as_deref(), recipe.name(), args.overwrite)?;
+    let folder = RunFolder::choose(registry, args.dir.as_deref(), recipe.name(), args.overwrite)?;
+    let check = recipe.check(folder.path())?;
+    if let Some(error) = check.error() {
+        return Err(error);
+    }
+    if args.verbose > 0 {
+        for (finding, text) in check.findings() {
+            complain(&format!("{}[{}]: {text}", finding.severity, finding.code));
+        }
+    }
     let data = recipe.load_data()?;
     let console = if args.verbose == 0 { Console::silent() } else { Console::stderr() };
-    let trainer = recipe.trainer(&data)?.console(console).stop_with(stop);
+    let trainer = recipe.trainer(&data)?.console(console).stop_with(stop).without_warnings();
     let model = trainer.learner().model()?.summary();
     let mut trainer = trainer
         .callback(folder.opener(recipe.to_toml()?, model.to_string()))
         .callbacks(recipe.callbacks(folder.path())?);
-    if args.verbose > 0 && recipe.has_checkpoint_section() {
+    if args.verbose > 0 && recipe.wants_checkpoints() {
         complain("note: [checkpoint] is read, but this version writes no checkpoints");
     }
 
@@ -59,6 +67,9 @@ pub(crate) fn train(args: &TrainArgs) -> Result<u8> {
     let saved = model.and(files::write_atomically(&summary_file, summary.to_json().as_bytes()));
     if args.verbose > 0 {
         say(&summary.to_text(folder.path(), &folder.list()))?;
+        if let Some(costs) = trainer.costs() {
+            say(&costs.to_string())?;
+        }
     }
     match (result, saved) {
         (Err(error), saved) => {

@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
-use crate::event::EpochEnd;
+use crate::event::{EpochEnd, Hook};
+use crate::finding::{Finding, RunPlan};
 use crate::monitor::Monitor;
+use crate::options::Section;
 use crate::outcome::Outcome;
+use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
 use crate::state::{State, exact_float};
 use crate::weights::Weights;
@@ -18,14 +21,34 @@ use crate::weights::Weights;
 /// With `restore_best_weights` the model gets the weights of the best epoch back when training
 /// ends, whatever ended it: this callback, another one, Ctrl-C, an error.
 ///
-/// - Reads: the monitored metric. Writes: nothing. Requests: stop. Acts in `on_epoch_end`, restores
-///   in `on_train_end`. An epoch without the metric (validation not due) changes nothing.
-/// - `patience`: default 0, which is the same as 1: stop at the first epoch without improvement.
-///   `baseline`: default none; waiting restarts only at improvements that also beat it.
-///   `start_from_epoch`: default 0; epochs before it (counted from 0) are not looked at.
-///   `verbose`: default false.
-/// - State: wait, best value and epoch, best weights. Cost of the weights: one copy of the model
-///   to the host at each improvement.
+/// An epoch without the metric (validation not due) changes nothing.
+///
+/// - Reads: the monitored metric
+/// - Writes: nothing; with `restore_best_weights` the model's weights, when training ends
+/// - Requests: a stop
+/// - State: epochs waited, best value and epoch, best weights
+/// - Cost: with `restore_best_weights` one copy of the weights to the host at each improvement
+///
+/// # Options
+/// | option | default | allowed | meaning |
+/// | --- | --- | --- | --- |
+/// | `monitor` | `"val_loss"` | a metric of the run | what to watch |
+/// | `mode` | `"auto"` | `"auto"`, `"min"`, `"max"` | whether smaller or larger is better |
+/// | `min_delta` | 0 | finite; the sign is ignored | the least change that is an improvement |
+/// | `patience` | 0 | whole, ≥ 0 | epochs without improvement before the stop; 0 is the same as 1 |
+/// | `baseline` | none | a number | waiting restarts only at improvements that also beat it |
+/// | `restore_best_weights` | false | true, false | whether the model ends with its best weights |
+/// | `start_from_epoch` | 0 | whole, ≥ 0 | epochs before it, counted from 0, are not looked at |
+/// | `verbose` | false | true, false | whether stopping and restoring are printed |
+///
+/// # In a recipe
+/// ```toml
+/// [[callbacks]]
+/// type = "early_stopping"
+/// monitor = "val_accuracy"
+/// patience = 5
+/// restore_best_weights = true
+/// ```
 ///
 /// # Example
 /// ```
@@ -52,10 +75,13 @@ use crate::weights::Weights;
 ///   not.
 /// - Best weights are restored after errors and Ctrl-C too.
 /// - Comparisons are in f64.
+///
+/// # Source
+/// Keras 3.15.1, `keras.callbacks.EarlyStopping`.
 #[derive(Clone, Debug)]
 pub struct EarlyStopping {
-    monitor: Monitor,
-    patience: usize,
+    pub(crate) monitor: Monitor,
+    pub(crate) patience: usize,
     baseline: Option<f64>,
     restore_best_weights: bool,
     start_from_epoch: usize,
@@ -144,6 +170,31 @@ impl EarlyStopping {
     pub fn state(&self) -> &EarlyStoppingState {
         &self.state
     }
+
+    /// Options that make no sense in this run.
+    fn odd_options(&self, plan: &RunPlan) -> Vec<Finding> {
+        let start = self.start_from_epoch.max(plan.initial_epoch);
+        if self.start_from_epoch >= plan.epochs {
+            let message = format!(
+                "start_from_epoch is {start}, and the run has {} epochs: it never stops",
+                plan.epochs
+            );
+            let finding = Finding::warning("start-beyond-run", message).option("start_from_epoch");
+            return vec![finding.fix("start earlier, or leave the callback out")];
+        }
+        let watched = plan.epochs.saturating_sub(start);
+        // With restoring it is there to end with the best weights, and need not stop.
+        if self.restore_best_weights || self.patience == 0 || self.patience < watched {
+            return Vec::new();
+        }
+        let message = format!(
+            "a patience of {} is not used up in the {watched} epoch{} that it looks at",
+            self.patience,
+            if watched == 1 { "" } else { "s" }
+        );
+        let finding = Finding::warning("patience-beyond-run", message).option("patience");
+        vec![finding.fix("choose a smaller patience, or leave the callback out")]
+    }
 }
 
 impl Callback for EarlyStopping {
@@ -203,7 +254,11 @@ impl Callback for EarlyStopping {
     }
 
     fn access(&self) -> Access {
-        Access::new().reads(self.monitor.name())
+        let access = Access::new()
+            .acts_in([Hook::EpochEnd, Hook::TrainEnd])
+            .reads(self.monitor.name())
+            .may_stop();
+        if self.restore_best_weights { access.sets_weights() } else { access }
     }
 
     fn check(&self) -> Result {
@@ -211,6 +266,12 @@ impl Callback for EarlyStopping {
             return Err(Error::config("baseline is NaN; allowed: a number"));
         }
         self.monitor.check()
+    }
+
+    fn findings(&self, plan: &RunPlan) -> Vec<Finding> {
+        let mut found = self.monitor.findings();
+        found.extend(self.odd_options(plan));
+        found
     }
 
     fn save_state(&self) -> Result<Option<State>> {
@@ -222,5 +283,53 @@ impl Callback for EarlyStopping {
         self.state = State::load_or_default(saved)?;
         self.state.best_weights = saved.and_then(State::weights).cloned();
         Ok(())
+    }
+}
+
+impl FromOptions for EarlyStopping {
+    const NAME: &'static str = "early_stopping";
+
+    fn from_options(options: &Section<'_>, _: &BuildContext<'_>) -> Result<Self> {
+        let mut stopping = Self::new(options.monitor(0.0)?);
+        if let Some(patience) = options.get("patience") {
+            stopping = stopping.patience(patience.usize(0)?);
+        }
+        if let Some(baseline) = options.get("baseline") {
+            stopping = stopping.baseline(baseline.f64_in("a number", |x| !x.is_nan())?);
+        }
+        if let Some(restore) = options.get("restore_best_weights") {
+            stopping = stopping.restore_best_weights(restore.bool()?);
+        }
+        if let Some(epoch) = options.get("start_from_epoch") {
+            stopping = stopping.start_from_epoch(epoch.usize(0)?);
+        }
+        if let Some(verbose) = options.get("verbose") {
+            stopping = stopping.verbose(verbose.bool()?);
+        }
+        Ok(stopping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_never_stop_this_run_are_told() {
+        let plan = RunPlan { epochs: 10, initial_epoch: 2, ..RunPlan::default() };
+        for (patience, start_from_epoch, code) in [
+            (7, 0, None),
+            (8, 0, Some("patience-beyond-run")),
+            (4, 5, None),
+            (5, 5, Some("patience-beyond-run")),
+            (0, 9, None),
+            (0, 10, Some("start-beyond-run")),
+        ] {
+            let stopping = EarlyStopping::new(Monitor::min("loss"))
+                .patience(patience)
+                .start_from_epoch(start_from_epoch);
+            let found = stopping.findings(&plan);
+            assert_eq!(found.first().map(|finding| finding.code), code, "{patience}");
+        }
     }
 }

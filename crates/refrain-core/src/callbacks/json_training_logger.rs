@@ -10,25 +10,43 @@ use serde_json::{Map, Value};
 use super::plain_state;
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
-use crate::event::EpochEnd;
+use crate::event::{EpochEnd, Hook};
 use crate::files;
+use crate::learning_rate::LearningRate;
 use crate::logs::Logs;
+use crate::options::Section;
 use crate::outcome::Outcome;
+use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
 
 /// Logs the numbers of every epoch to a JSON file: one array of objects.
 ///
 /// Each object has `epoch` (counted from 1), `timestamp` (RFC 3339, UTC), then the epoch's logs. A
-/// value that is not finite is `null`, with its kind in `"non_finite": {"loss": "NaN"}`.
+/// value that is not finite is `null`, with its kind in `"non_finite": {"loss": "NaN"}`. Where the
+/// learning rate is a product of more than one factor, `"learning_rate_factors"` says which, as of
+/// the epoch's last update: `{"base": 0.1, "step_lr_scheduler": 0.5, "reduce_lr_on_plateau": 0.1}`.
 ///
 /// The file is cleared when training begins and replaced atomically after each epoch: at every
 /// instant, also after a kill, it parses. At the end a summary with the total time is printed.
 ///
-/// - Reads: all logs that are there when its turn comes; list it after callbacks that add some.
-///   Writes nothing into the logs.
-/// - Default file: `training_log.json`. `verbose`: default true, the summary.
-/// - State: the entries so far, as text. Cost of an epoch: one entry is written out and the file
-///   replaced; nothing is written out twice.
+/// - Reads: all logs that are there when its turn comes; list it after callbacks that add some
+/// - Writes: the file
+/// - Requests: nothing
+/// - State: the entries so far, as text
+/// - Cost: per epoch, one entry is written out and the file replaced
+///
+/// # Options
+/// | option | default | allowed | meaning |
+/// | --- | --- | --- | --- |
+/// | `log_file` | `"training_log.json"` | a name of a file | where to log |
+/// | `verbose` | true | true, false | whether a summary is printed at the end |
+///
+/// # In a recipe
+/// ```toml
+/// [[callbacks]]
+/// type = "json_training_logger"
+/// log_file = "experiment_log.json"
+/// ```
 ///
 /// # Example
 /// ```
@@ -48,6 +66,9 @@ use crate::run::Run;
 /// assert_eq!(log[1]["loss"], 0.25);
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
+///
+/// # Source
+/// Refrain's own.
 #[derive(Clone, Debug)]
 pub struct JsonTrainingLogger {
     log_file: PathBuf,
@@ -74,8 +95,8 @@ impl Default for JsonTrainingLogger {
 impl JsonTrainingLogger {
     /// Logs to this file. Folders that are missing are made.
     pub fn new(log_file: impl Into<PathBuf>) -> Self {
-        let log_file = log_file.into();
-        Self { log_file, verbose: true, state: JsonTrainingLoggerState::default() }
+        let state = JsonTrainingLoggerState::default();
+        Self { log_file: log_file.into(), verbose: true, state }
     }
 
     /// Whether a summary is printed at the end. Default true.
@@ -89,28 +110,34 @@ impl JsonTrainingLogger {
         &self.log_file
     }
 
-    fn write(&self) -> Result {
+    fn write(&self, run: &Run<'_>) -> Result {
+        if run.is_rehearsal() {
+            return Ok(());
+        }
         files::write_atomically(&self.log_file, format!("[{}\n]\n", self.state.entries).as_bytes())
     }
 }
 
 impl Callback for JsonTrainingLogger {
-    fn on_train_begin(&mut self, _: &mut Run<'_>) -> Result {
+    fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
         // Empty in a new run; what was logged before, in one that goes on.
-        self.write()
+        self.write(run)
     }
 
     fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {
         let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let entry = entry(run.progress.epoch, &now, epoch.logs)?;
+        let entry = entry(run.progress.epoch, &now, epoch.logs, epoch.learning_rate)?;
         let separator = if self.state.epochs == 0 { "" } else { "," };
         let _ = write!(self.state.entries, "{separator}\n  {}", Value::Object(entry));
         self.state.epochs += 1;
-        self.write()
+        self.write(run)
     }
 
     fn on_train_end(&mut self, run: &mut Run<'_>, outcome: &Outcome<'_>) -> Result {
-        if self.verbose {
+        // Its own failure says nothing of how the run ends.
+        let is_own = matches!(outcome, Outcome::Failed(error)
+            if error.callback() == Some(run.callback_name()));
+        if self.verbose && !is_own {
             let n = self.state.epochs;
             run.print(&format!(
                 "Training {} after {n} epoch{} in {:.2} s; logged to {}",
@@ -125,6 +152,9 @@ impl Callback for JsonTrainingLogger {
 
     fn access(&self) -> Access {
         Access::new()
+            .acts_in([Hook::TrainBegin, Hook::EpochEnd, Hook::TrainEnd])
+            .writes_file(&self.log_file)
+            .observes()
     }
 
     fn check(&self) -> Result {
@@ -137,14 +167,22 @@ impl Callback for JsonTrainingLogger {
     plain_state!();
 }
 
+/// Keys that an entry has anyway.
+const RESERVED: [&str; 4] = ["epoch", "timestamp", "non_finite", "learning_rate_factors"];
+
 /// One entry of the log.
-fn entry(epoch: usize, timestamp: &str, logs: &Logs) -> Result<Map<String, Value>> {
+fn entry(
+    epoch: usize,
+    timestamp: &str,
+    logs: &Logs,
+    rate: &LearningRate,
+) -> Result<Map<String, Value>> {
     let mut entry = Map::new();
     let mut non_finite = Map::new();
     entry.insert("epoch".into(), (epoch + 1).into());
     entry.insert("timestamp".into(), timestamp.into());
     for (name, value) in logs.iter() {
-        if ["epoch", "timestamp", "non_finite"].contains(&name) {
+        if RESERVED.contains(&name) {
             return Err(Error::msg(format!(
                 "a callback added `{name}` to the logs, which every entry of the log has anyway; \
                  give it another name"
@@ -159,6 +197,11 @@ fn entry(epoch: usize, timestamp: &str, logs: &Logs) -> Result<Map<String, Value
             "-Infinity"
         } else {
             entry.insert(name.into(), value.into());
+            if name == "learning_rate" && rate.is_product() {
+                let factors = std::iter::once(("base", rate.base())).chain(rate.factors());
+                let factors = factors.map(|(name, factor)| (name.to_owned(), factor.into()));
+                entry.insert("learning_rate_factors".into(), Value::Object(factors.collect()));
+            }
             continue;
         };
         entry.insert(name.into(), Value::Null);
@@ -168,6 +211,19 @@ fn entry(epoch: usize, timestamp: &str, logs: &Logs) -> Result<Map<String, Value
         entry.insert("non_finite".into(), non_finite.into());
     }
     Ok(entry)
+}
+
+impl FromOptions for JsonTrainingLogger {
+    const NAME: &'static str = "json_training_logger";
+
+    fn from_options(options: &Section<'_>, context: &BuildContext<'_>) -> Result<Self> {
+        let file = context.output(options, "log_file", "training_log.json")?;
+        let mut logger = Self::new(file);
+        if let Some(verbose) = options.get("verbose") {
+            logger = logger.verbose(verbose.bool()?);
+        }
+        Ok(logger)
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +240,7 @@ mod tests {
             ("learning_rate", 0.1),
             ("odd \"name\"\u{1}", 1e-300),
         ]);
-        let entry = entry(0, "2026-01-01T00:00:00Z", &logs).unwrap();
+        let entry = entry(0, "2026-01-01T00:00:00Z", &logs, &LearningRate::new(0.1)).unwrap();
         assert_eq!(
             Value::Object(entry).to_string(),
             r#"{"epoch":1,"timestamp":"2026-01-01T00:00:00Z","loss":null,"val_loss":null,"#
@@ -192,6 +248,34 @@ mod tests {
                 + r#""learning_rate":0.1,"odd \"name\"\u0001":1e-300,"#
                 + r#""non_finite":{"loss":"NaN","val_loss":"-Infinity"}}"#
         );
+    }
+
+    #[test]
+    fn the_factors_of_the_rate_that_was_used_are_logged_where_there_are_several() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.json");
+        let halve = |name: &str, from| {
+            let name = name.to_owned();
+            crate::LambdaCallback::new(name.as_str()).on_epoch_end(move |run, _| {
+                if run.progress.epoch >= from {
+                    let factor = 0.5 * run.learning_rate.factor(&name);
+                    run.learning_rate.set_factor(&name, factor)?;
+                }
+                Ok(())
+            })
+        };
+        let script = Script::losses(&[1.0; 4]);
+        let mut trainer = Trainer::new(script.learner(), 0.1)
+            .callback(halve("a", 0))
+            .callback(halve("b", 1))
+            .callback(JsonTrainingLogger::new(&path).verbose(false));
+        trainer.fit(&script.data(), Fit::epochs(4).verbose(0)).unwrap();
+        let log = read(&path);
+        let factors = |i: usize| log[i].get("learning_rate_factors").map(Value::to_string);
+        assert_eq!([factors(0), factors(1)], [None, None]);
+        assert_eq!(factors(2).unwrap(), r#"{"base":0.1,"a":0.25,"b":0.5}"#);
+        assert_eq!(factors(3).unwrap(), r#"{"base":0.1,"a":0.125,"b":0.25}"#);
+        assert_eq!(log[3]["learning_rate"], 0.1 * 0.125 * 0.25);
     }
 
     fn read(path: &Path) -> Vec<Value> {
@@ -232,14 +316,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_written_is_named() {
+    fn a_file_that_cannot_be_written_costs_the_run_nothing_but_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let script = Script::losses(&[1.0]);
         let mut trainer =
             Trainer::new(script.learner(), 0.1).callback(JsonTrainingLogger::new(folder.path()));
-        let error = trainer.fit(&script.data(), Fit::epochs(1).verbose(0)).unwrap_err();
-        let message = error.to_string();
-        assert!(message.contains(&folder.path().display().to_string()));
-        assert_eq!(error.callback(), Some("json_training_logger"));
+        trainer.fit(&script.data(), Fit::epochs(1).verbose(0)).unwrap();
+        let (name, error) = trainer.disabled().next().unwrap();
+        assert_eq!(name, "json_training_logger");
+        assert!(error.to_string().contains(&folder.path().display().to_string()));
     }
 }

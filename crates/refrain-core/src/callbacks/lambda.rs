@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::callback::{Access, Callback};
 use crate::error::Result;
-use crate::event::{BackwardEnd, BatchEnd, EpochEnd, PredictBatchEnd, TestEnd};
+use crate::event::{BackwardEnd, BatchEnd, EpochEnd, Hook, PredictBatchEnd, TestEnd};
 use crate::outcome::Outcome;
 use crate::run::Run;
 
@@ -17,6 +17,21 @@ type PredictHook = Box<dyn FnMut(&mut Run<'_>, &PredictBatchEnd<'_>) -> Result +
 type OutcomeHook = Box<dyn FnMut(&mut Run<'_>, &Outcome<'_>) -> Result + Send>;
 
 /// A callback made of closures, one for each hook you need, under a name.
+///
+/// A hook without a closure is not called. Say what the closures read and write, so that the order
+/// of the list can be checked. Keras' `on_epoch_begin=f` is `.on_epoch_begin(f)`.
+///
+/// - Reads: what [`reads`](Self::reads) says
+/// - Writes: what [`writes`](Self::writes) says
+/// - Requests: what the closures ask for
+/// - State: none that is saved; what the closures capture starts anew with the program
+/// - Cost: that of the closures
+///
+/// # Options
+/// None; closures exist in Rust alone.
+///
+/// # In a recipe
+/// Not available.
 ///
 /// # Example
 /// ```
@@ -39,6 +54,12 @@ type OutcomeHook = Box<dyn FnMut(&mut Run<'_>, &Outcome<'_>) -> Result + Send>;
 /// assert_eq!(history.column("gap"), [Some(0.0), Some(0.0)]);
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
+///
+/// # Differs from Keras
+/// - A hook whose name is mistyped does not compile; Keras accepts it and never calls it.
+///
+/// # Source
+/// Keras 3.15.1, `keras.callbacks.LambdaCallback`.
 #[derive(Default)]
 pub struct LambdaCallback {
     name: String,
@@ -62,7 +83,7 @@ pub struct LambdaCallback {
 
 /// For each hook: the builder method and the trait method that calls the closure.
 macro_rules! hooks {
-    ($($hook:ident => $field:ident ($($argument:ident: $type:ty)?);)*) => {
+    ($($hook:ident $variant:ident => $field:ident ($($argument:ident: $type:ty)?);)*) => {
         impl LambdaCallback {
             $(
                 #[doc = concat!("Runs the closure in [`Callback::", stringify!($hook), "`]; replaces an earlier one.")]
@@ -82,7 +103,11 @@ macro_rules! hooks {
             }
 
             fn access(&self) -> Access {
-                self.access.clone()
+                let mut hooks = Vec::new();
+                $(if self.$field.is_some() {
+                    hooks.push(Hook::$variant);
+                })*
+                self.access.clone().acts_in(hooks)
             }
 
             $(
@@ -98,21 +123,21 @@ macro_rules! hooks {
 }
 
 hooks! {
-    on_train_begin => train_begin();
-    on_epoch_begin => epoch_begin();
-    on_train_batch_begin => train_batch_begin();
-    on_backward_end => backward_end(step: &mut BackwardEnd);
-    on_train_batch_end => train_batch_end(batch: &BatchEnd);
-    on_test_begin => test_begin();
-    on_test_batch_begin => test_batch_begin();
-    on_test_batch_end => test_batch_end(batch: &BatchEnd);
-    on_test_end => test_end(test: &TestEnd<'_>);
-    on_epoch_end => epoch_end(epoch: &mut EpochEnd<'_>);
-    on_train_end => train_end(outcome: &Outcome<'_>);
-    on_predict_begin => predict_begin();
-    on_predict_batch_begin => predict_batch_begin();
-    on_predict_batch_end => predict_batch_end(batch: &PredictBatchEnd<'_>);
-    on_predict_end => predict_end(outcome: &Outcome<'_>);
+    on_train_begin TrainBegin => train_begin();
+    on_epoch_begin EpochBegin => epoch_begin();
+    on_train_batch_begin TrainBatchBegin => train_batch_begin();
+    on_backward_end BackwardEnd => backward_end(step: &mut BackwardEnd);
+    on_train_batch_end TrainBatchEnd => train_batch_end(batch: &BatchEnd);
+    on_test_begin TestBegin => test_begin();
+    on_test_batch_begin TestBatchBegin => test_batch_begin();
+    on_test_batch_end TestBatchEnd => test_batch_end(batch: &BatchEnd);
+    on_test_end TestEnd => test_end(test: &TestEnd<'_>);
+    on_epoch_end EpochEnd => epoch_end(epoch: &mut EpochEnd<'_>);
+    on_train_end TrainEnd => train_end(outcome: &Outcome<'_>);
+    on_predict_begin PredictBegin => predict_begin();
+    on_predict_batch_begin PredictBatchBegin => predict_batch_begin();
+    on_predict_batch_end PredictBatchEnd => predict_batch_end(batch: &PredictBatchEnd<'_>);
+    on_predict_end PredictEnd => predict_end(outcome: &Outcome<'_>);
 }
 
 impl LambdaCallback {
@@ -130,6 +155,18 @@ impl LambdaCallback {
     /// Declares that the closures add this key to the epoch's logs.
     pub fn writes(mut self, key: impl Into<String>) -> Self {
         self.access = self.access.writes(key);
+        self
+    }
+
+    /// Declares that the closures may ask for a stop.
+    pub fn may_stop(mut self) -> Self {
+        self.access = self.access.may_stop();
+        self
+    }
+
+    /// Declares that the closures own a factor of the learning rate.
+    pub fn scales_rate(mut self) -> Self {
+        self.access = self.access.scales_rate();
         self
     }
 

@@ -3,24 +3,42 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::callback::{Callback, OnFailure};
-use crate::error::Result;
-use crate::event::{BatchEnd, EpochEnd};
+use crate::callback::{Access, Callback};
+use crate::error::{Error, Result};
+use crate::event::{BatchEnd, EpochEnd, Hook};
 use crate::logs::Logs;
+use crate::options::Section;
 use crate::outcome::Outcome;
+use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
 
 /// Characters of the bar, as in Keras.
 #[cfg(feature = "progress")]
 const BAR_WIDTH: usize = 20;
 
-/// Shows `Epoch 3/50` and a live bar with ms/step, loss and metrics on a terminal; one plain line
-/// per epoch elsewhere. Appended by `fit` unless `verbose` is 0 or it is already in the list.
+/// Shows a live bar with time per step, loss and metrics on a terminal, and one plain line per epoch
+/// elsewhere.
 ///
-/// - Reads: all logs. Writes nothing. Running metrics are read from the device only when the bar
-///   is redrawn, at most 20 times a second; without a terminal never.
-/// - `verbose`: 1 the bar where there is a terminal, 2 always a line per epoch.
-/// - State: none.
+/// `fit` appends one to the list unless `verbose` is 0 or one is in it already.
+///
+/// - Reads: all logs
+/// - Writes: nothing but what it prints
+/// - Requests: nothing
+/// - State: none
+/// - Cost: running metrics are read from the device when the bar is redrawn, at most 20 times a
+///   second; without a terminal never
+///
+/// # Options
+/// | option | default | allowed | meaning |
+/// | --- | --- | --- | --- |
+/// | `verbose` | 1 | 1, 2 | 1: the bar where there is a terminal; 2: always a line per epoch |
+///
+/// # In a recipe
+/// ```toml
+/// [[callbacks]]
+/// type = "progbar_logger"
+/// verbose = 2
+/// ```
 ///
 /// # Example
 /// ```
@@ -36,6 +54,12 @@ const BAR_WIDTH: usize = 20;
 /// assert!(printed.contents().ends_with("loss: 0.5000 - learning_rate: 0.1000\n"));
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
+///
+/// # Differs from Keras
+/// - Without a terminal there is no bar and no colour: one line per epoch.
+///
+/// # Source
+/// Keras 3.15.1, `keras.callbacks.ProgbarLogger`.
 #[derive(Debug)]
 pub struct ProgbarLogger {
     verbose: u8,
@@ -190,9 +214,32 @@ impl Callback for ProgbarLogger {
         Ok(())
     }
 
-    fn failure_policy(&self) -> OnFailure {
+    fn access(&self) -> Access {
+        let hooks = [Hook::EpochBegin, Hook::TrainBatchEnd, Hook::EpochEnd, Hook::TrainEnd];
         // A terminal that cannot be drawn on is no reason to lose a run.
-        OnFailure::Disable
+        Access::new().acts_in(hooks).observes()
+    }
+
+    fn check(&self) -> Result {
+        if matches!(self.verbose, 1 | 2) {
+            return Ok(());
+        }
+        Err(Error::config(format!("verbose is {}; allowed: 1 or 2", self.verbose)))
+    }
+}
+
+impl FromOptions for ProgbarLogger {
+    const NAME: &'static str = "progbar_logger";
+
+    fn from_options(options: &Section<'_>, _: &BuildContext<'_>) -> Result<Self> {
+        let Some(verbose) = options.get("verbose") else {
+            return Ok(Self::new(1));
+        };
+        match verbose.usize(0)? {
+            1 => Ok(Self::new(1)),
+            2 => Ok(Self::new(2)),
+            other => Err(verbose.out_of_range(other, "1 or 2")),
+        }
     }
 }
 
@@ -236,6 +283,14 @@ mod tests {
             (f64::INFINITY, "inf"),
         ] {
             assert_eq!(numbers(&Logs::from([("x", value)])), format!(" - x: {text}"));
+        }
+    }
+
+    #[test]
+    fn verbose_is_1_or_2() {
+        for verbose in 0..4 {
+            let is_allowed = ProgbarLogger::new(verbose).check().is_ok();
+            assert_eq!(is_allowed, verbose == 1 || verbose == 2);
         }
     }
 

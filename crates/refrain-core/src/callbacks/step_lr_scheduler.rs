@@ -1,23 +1,41 @@
 //! Reduces the learning rate by a factor every few epochs.
 
-use serde::{Deserialize, Serialize};
-
-use super::plain_state;
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
+use crate::event::Hook;
+use crate::options::Section;
+use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
 
 /// Multiplies the learning rate by `factor` every `step_epochs` epochs.
 ///
-/// Owns the factor `step_lr_scheduler` of the learning rate: `factor ^ ⌊epoch / step_epochs⌋`, a
-/// function of the epoch, so it combines with other callbacks that change the rate and needs no
-/// state to go on after a resume.
+/// Owns a factor of the learning rate, `factor ^ ⌊epoch / step_epochs⌋`: a function of the epoch, so
+/// it combines with other callbacks that change the rate, and needs no state to go on after a
+/// resume. It acts in `on_epoch_begin`.
 ///
-/// - Reads: nothing. Writes: nothing. Acts in `on_epoch_begin`.
-/// - `factor`: finite, > 0; default 0.5. `step_epochs`: ≥ 1; default 10. `verbose`: default true,
-///   prints a line at each reduction. Its epoch counts from 0, as in the exercise that this
-///   callback comes from; everything else that Refrain prints counts from 1.
-/// - State: the rate of every epoch, for [`lr_history`](Self::lr_history).
+/// With `verbose` a line is printed at each reduction. Its epoch counts from 0, as in the exercise
+/// that this callback comes from; everything else that Refrain prints counts from 1.
+///
+/// - Reads: nothing
+/// - Writes: nothing
+/// - Requests: nothing
+/// - State: none; [`lr_history`](Self::lr_history) is taken from the run's history
+/// - Cost: one power an epoch
+///
+/// # Options
+/// | option | default | allowed | meaning |
+/// | --- | --- | --- | --- |
+/// | `factor` | 0.5 | finite, > 0 | what the rate is multiplied by |
+/// | `step_epochs` | 10 | whole, ≥ 1 | epochs between two reductions |
+/// | `verbose` | true | true or false | whether reductions are printed |
+///
+/// # In a recipe
+/// ```toml
+/// [[callbacks]]
+/// type = "step_lr_scheduler"
+/// factor = 0.5
+/// step_epochs = 10
+/// ```
 ///
 /// # Example
 /// ```
@@ -42,6 +60,10 @@ use crate::run::Run;
 /// assert_eq!(scheduler.lr_history()[4..6], [0.1, 0.05]);
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
+///
+/// # Source
+/// The exercise that Refrain began with. As a schedule:
+/// [`StepDecay`](crate::schedule::StepDecay).
 #[derive(Clone, Debug)]
 pub struct StepLrScheduler {
     /// What the rate is multiplied by.
@@ -50,20 +72,13 @@ pub struct StepLrScheduler {
     pub step_epochs: usize,
     /// Whether reductions are printed.
     pub verbose: bool,
-    /// What it remembers; leave it at its default.
-    pub state: StepLrSchedulerState,
-}
-
-/// State of [`StepLrScheduler`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct StepLrSchedulerState {
-    lr_history: Vec<f64>,
+    /// What [`lr_history`](Self::lr_history) returns; leave it empty.
+    pub lr_history: Vec<f64>,
 }
 
 impl Default for StepLrScheduler {
     fn default() -> Self {
-        Self { factor: 0.5, step_epochs: 10, verbose: true, state: Default::default() }
+        Self { factor: 0.5, step_epochs: 10, verbose: true, lr_history: Vec::new() }
     }
 }
 
@@ -81,11 +96,17 @@ impl StepLrScheduler {
 
     /// The rate with which each epoch of the last run began.
     pub fn lr_history(&self) -> &[f64] {
-        &self.state.lr_history
+        &self.lr_history
     }
 }
 
 impl Callback for StepLrScheduler {
+    fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
+        // Empty, unless the run goes on from a checkpoint.
+        self.lr_history = run.history.column("learning_rate").into_iter().flatten().collect();
+        Ok(())
+    }
+
     fn on_epoch_begin(&mut self, run: &mut Run<'_>) -> Result {
         let epoch = run.progress.epoch;
         let reductions = i32::try_from(epoch / self.step_epochs).unwrap_or(i32::MAX);
@@ -96,12 +117,12 @@ impl Callback for StepLrScheduler {
         if is_reduction && self.verbose {
             run.print(&format!("Epoch {epoch}: Reducing LR from {before:.6} to {after:.6}"));
         }
-        self.state.lr_history.push(after);
+        self.lr_history.push(after);
         Ok(())
     }
 
     fn access(&self) -> Access {
-        Access::new().scales_rate()
+        Access::new().acts_in([Hook::TrainBegin, Hook::EpochBegin]).scales_rate()
     }
 
     fn check(&self) -> Result {
@@ -116,8 +137,25 @@ impl Callback for StepLrScheduler {
         }
         Ok(())
     }
+}
 
-    plain_state!();
+impl FromOptions for StepLrScheduler {
+    const NAME: &'static str = "step_lr_scheduler";
+
+    fn from_options(options: &Section<'_>, _: &BuildContext<'_>) -> Result<Self> {
+        let mut scheduler = Self::default();
+        if let Some(factor) = options.get("factor") {
+            let allowed = "a finite number above 0";
+            scheduler.factor = factor.f64_in(allowed, |x| x.is_finite() && x > 0.0)?;
+        }
+        if let Some(step_epochs) = options.get("step_epochs") {
+            scheduler.step_epochs = step_epochs.usize(1)?;
+        }
+        if let Some(verbose) = options.get("verbose") {
+            scheduler.verbose = verbose.bool()?;
+        }
+        Ok(scheduler)
+    }
 }
 
 #[cfg(test)]

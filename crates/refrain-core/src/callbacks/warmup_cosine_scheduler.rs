@@ -4,20 +4,42 @@ use std::f64::consts::PI;
 
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
+use crate::event::Hook;
+use crate::finding::{Finding, RunPlan};
+use crate::options::Section;
+use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
+use crate::schedule::{Horizon, Unit};
 
 /// Sets the learning rate of each epoch: a linear warm-up, then half a cosine down to zero.
 ///
 /// With the epoch counted from 0: `base_lr × (epoch + 1) / warmup_epochs` in the first
 /// `warmup_epochs` epochs, then `base_lr × ½ (1 + cos(π × progress))`, where `progress` is
-/// `(epoch − warmup_epochs) / (total_epochs − warmup_epochs)`, at most 1.
+/// `(epoch − warmup_epochs) / (total_epochs − warmup_epochs)`, at most 1. It acts in
+/// `on_epoch_begin` and owns the *base* of the rate; a second callback or schedule that sets it is
+/// refused. With `warmup_epochs ≥ total_epochs` the rate is zero after the warm-up.
 ///
-/// - Reads: nothing. Writes: nothing. Sets the base learning rate in `on_epoch_begin`; a second
-///   callback or schedule that sets it is refused.
-/// - `base_lr`: finite, > 0; default 0.01. `warmup_epochs`: default 5; 0 = none.
-///   `total_epochs`: ≥ 1, default 50. With `warmup_epochs ≥ total_epochs` the rate is zero after
-///   the warm-up.
-/// - State: none; the rate is a function of the epoch.
+/// - Reads: nothing
+/// - Writes: nothing
+/// - Requests: nothing
+/// - State: none; the rate is a function of the epoch
+/// - Cost: one cosine an epoch
+///
+/// # Options
+/// | option | default | allowed | meaning |
+/// | --- | --- | --- | --- |
+/// | `base_lr` | 0.01 | finite, > 0 | the highest rate, reached at the end of the warm-up |
+/// | `warmup_epochs` | 5 | whole, ≥ 0 | epochs of warm-up |
+/// | `total_epochs` | 50 | whole, ≥ 1 | epochs until the rate is zero, warm-up included |
+///
+/// # In a recipe
+/// ```toml
+/// [[callbacks]]
+/// type = "warmup_cosine_scheduler"
+/// base_lr = 0.1
+/// warmup_epochs = 2
+/// total_epochs = 50
+/// ```
 ///
 /// # Example
 /// ```
@@ -28,6 +50,10 @@ use crate::run::Run;
 /// assert!((rates[4] - 0.05).abs() < 1e-12);
 /// assert_eq!(rates[6], 0.0);
 /// ```
+///
+/// # Source
+/// The exercise that Refrain began with. In Keras its place is taken by the schedule `CosineDecay`
+/// with a warm-up, here [`CosineDecay`](crate::schedule::CosineDecay).
 #[derive(Clone, Debug, PartialEq)]
 pub struct WarmupCosineScheduler {
     /// The highest rate, reached at the end of the warm-up.
@@ -66,7 +92,7 @@ impl Callback for WarmupCosineScheduler {
     }
 
     fn access(&self) -> Access {
-        Access::new().sets_base_rate()
+        Access::new().acts_in([Hook::EpochBegin]).sets_base_rate()
     }
 
     fn check(&self) -> Result {
@@ -80,6 +106,38 @@ impl Callback for WarmupCosineScheduler {
             return Err(Error::config("total_epochs is 0; allowed: 1 or more"));
         }
         Ok(())
+    }
+
+    fn findings(&self, plan: &RunPlan) -> Vec<Finding> {
+        let warmup = self.warmup_epochs as f64;
+        let horizon = Horizon {
+            name: Self::NAME,
+            unit: Unit::Epochs,
+            warmup: ("warmup_epochs", warmup),
+            decay: Some(("total_epochs", self.total_epochs as f64)),
+            // The warm-up is part of the total.
+            rest: -warmup,
+        };
+        horizon.findings(plan)
+    }
+}
+
+impl FromOptions for WarmupCosineScheduler {
+    const NAME: &'static str = "warmup_cosine_scheduler";
+
+    fn from_options(options: &Section<'_>, _: &BuildContext<'_>) -> Result<Self> {
+        let mut scheduler = Self::default();
+        if let Some(base_lr) = options.get("base_lr") {
+            let allowed = "a finite number above 0";
+            scheduler.base_lr = base_lr.f64_in(allowed, |x| x.is_finite() && x > 0.0)?;
+        }
+        if let Some(warmup_epochs) = options.get("warmup_epochs") {
+            scheduler.warmup_epochs = warmup_epochs.usize(0)?;
+        }
+        if let Some(total_epochs) = options.get("total_epochs") {
+            scheduler.total_epochs = total_epochs.usize(1)?;
+        }
+        Ok(scheduler)
     }
 }
 
@@ -109,6 +167,41 @@ mod tests {
             let rate = scheduler.rate(epoch);
             let place = format!("{warmup_epochs} of {total_epochs}, epoch {epoch}");
             assert!((rate - expected).abs() < 1e-12, "{place}: {rate}");
+        }
+    }
+
+    #[test]
+    fn a_horizon_that_is_not_the_runs() {
+        for (warmup_epochs, total_epochs, epochs, expected) in [
+            (5, 50, 50, ""),
+            (50, 50, 50, ""),
+            (
+                5,
+                50,
+                8,
+                "schedule-horizon: `warmup_cosine_scheduler` ends after 50 epochs, the run after \
+                 8 epochs; set total_epochs to 8",
+            ),
+            (
+                5,
+                50,
+                60,
+                "schedule-horizon: `warmup_cosine_scheduler` ends after 50 epochs, the run after \
+                 60 epochs; set total_epochs to 60",
+            ),
+            (
+                5,
+                50,
+                1,
+                "long-warmup: the warm-up of `warmup_cosine_scheduler` takes 5 epochs, the run \
+                 1 epoch; shorten warmup_epochs, or train longer",
+            ),
+        ] {
+            let scheduler = WarmupCosineScheduler { base_lr: 1.0, warmup_epochs, total_epochs };
+            let plan = RunPlan { epochs, ..RunPlan::default() };
+            let found = scheduler.findings(&plan);
+            let shown: Vec<String> = found.iter().map(|f| format!("{}: {f}", f.code)).collect();
+            assert_eq!(shown.join("\n"), expected);
         }
     }
 }

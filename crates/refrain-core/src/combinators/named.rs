@@ -30,5 +30,5 @@ impl<C: Callback> Callback for Named<C> {
         self.callback.check()
     }
 
-    forward!(on_event, failure_policy, rest);
+    forward!(on_event, failure_policy, access, findings, rest);
 }

@@ -20,5 +20,5 @@ impl<C: Callback> Callback for WithPolicy<C> {
         self.policy
     }
 
-    forward!(name, on_event, check, rest);
+    forward!(name, on_event, check, access, findings, rest);
 }

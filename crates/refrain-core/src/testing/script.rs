@@ -2,14 +2,17 @@
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::learner::{Learner, ModelAccess, TrainStep};
+use crate::learner::{Clip, Learner, ModelAccess, TrainStep};
 use crate::logs::Logs;
+use crate::testing::Curve;
 use crate::weights::Weights;
 
-/// Metric values to be played to callbacks: one row an epoch, the last one repeated.
+/// Metric values to be played to callbacks: one value an epoch, the last one repeated. A second
+/// `fit` of the same learner goes on in the list where the first ended.
 ///
-/// Training and validation get the same values. The model has one weight, `w`, which holds the
-/// number of updates made so far, so that a test sees which epoch's weights were restored.
+/// Validation plays the values named `val_*`, where there are some, else the same as training. The
+/// model has one weight, `w`, which holds the number of updates made so far, so that a test sees
+/// which epoch's weights were restored.
 ///
 /// # Example
 /// ```
@@ -25,8 +28,8 @@ use crate::weights::Weights;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Script {
-    names: Vec<String>,
-    rows: Vec<Vec<f64>>,
+    train: Vec<(String, Curve)>,
+    validation: Vec<(String, Curve)>,
 }
 
 impl Script {
@@ -37,7 +40,54 @@ impl Script {
 
     /// Several metrics: names, `loss` first, and one row of values an epoch.
     pub fn new(names: &[&str], rows: Vec<Vec<f64>>) -> Self {
-        Self { names: names.iter().map(|&name| name.to_owned()).collect(), rows }
+        let column = |i: usize| rows.iter().map(|row| row.get(i).copied()).collect();
+        Self::curves(names.iter().enumerate().map(|(i, &name)| (name, column(i))))
+    }
+
+    /// Several metrics by name, `loss` first; those named `val_*` are played in validation.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::testing::{Curve, Script};
+    /// use refrain_core::{Fit, Trainer};
+    ///
+    /// let script = Script::curves([
+    ///     ("loss", Curve::decreasing(3)),
+    ///     ("val_loss", Curve::values(&[0.9, 0.8, 0.85]).missing(1)),
+    /// ]);
+    /// let data = script.data();
+    /// let mut trainer = Trainer::new(script.learner(), 0.1);
+    /// let history = trainer.fit(&data, Fit::epochs(3).validation_data(&data).verbose(0))?;
+    /// assert_eq!(history.column("val_loss"), [Some(0.9), None, Some(0.85)]);
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    pub fn curves<S: AsRef<str>>(curves: impl IntoIterator<Item = (S, Curve)>) -> Self {
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for (name, curve) in curves {
+            match name.as_ref().strip_prefix("val_") {
+                Some(bare) => validation.push((bare.to_owned(), curve)),
+                None => train.push((name.as_ref().to_owned(), curve)),
+            }
+        }
+        Self { train, validation }
+    }
+
+    fn curve(&self, name: &str, is_validation: bool) -> Option<&Curve> {
+        let find = |curves: &'_ [(String, Curve)]| curves.iter().position(|(key, _)| key == name);
+        let validation = || Some(&self.validation[find(&self.validation)?].1);
+        let train = || Some(&self.train[find(&self.train)?].1);
+        if is_validation { validation().or_else(train) } else { train() }
+    }
+
+    /// Names of what training and validation play, without `val_`.
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.train.iter().map(|(name, _)| name.as_str()).collect();
+        for (name, _) in &self.validation {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// A learner that plays the values.
@@ -46,8 +96,12 @@ impl Script {
             script: self.clone(),
             epoch: 0,
             has_trained: false,
+            is_evaluating: false,
             weight: 0.0,
             gradient: None,
+            kept: 0,
+            momentum: None,
+            optimizer_updates: 0.0,
             reads: 0,
         }
     }
@@ -70,8 +124,12 @@ pub struct ScriptLearner {
     /// Epochs begun, from the first training batch on.
     epoch: usize,
     has_trained: bool,
+    is_evaluating: bool,
     weight: f32,
     gradient: Option<f64>,
+    kept: usize,
+    momentum: Option<f64>,
+    optimizer_updates: f32,
     reads: usize,
 }
 
@@ -79,6 +137,16 @@ impl ScriptLearner {
     /// Updates of the weights so far; what a snapshot of the weights holds.
     pub fn updates(&self) -> u64 {
         self.weight as u64
+    }
+
+    /// Batches whose gradients are kept for the next update.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// The momentum that was set last.
+    pub fn momentum(&self) -> Option<f64> {
+        self.momentum
     }
 
     /// How often the metrics were read: the device reads of a real engine.
@@ -103,12 +171,39 @@ impl ModelAccess for ScriptLearner {
         self.gradient.ok_or_else(|| Error::engine("there are no gradients now"))
     }
 
+    fn gradient_norms(&mut self) -> Result<Vec<(String, f64)>> {
+        Ok(vec![("w".to_owned(), self.gradient_norm()?)])
+    }
+
+    fn clip_gradients(&mut self, clip: Clip) -> Result {
+        let (Clip::Value(most) | Clip::Norm(most) | Clip::GlobalNorm(most)) = clip;
+        self.gradient = Some(self.gradient_norm()?.min(most));
+        Ok(())
+    }
+
+    fn set_momentum(&mut self, momentum: f64) -> Result {
+        self.momentum = Some(momentum);
+        Ok(())
+    }
+
+    fn optimizer_state(&self) -> Result<Weights> {
+        Ok(Weights::from_f32([("updates", vec![1], vec![self.optimizer_updates])]))
+    }
+
+    fn set_optimizer_state(&mut self, state: &Weights) -> Result {
+        let bytes = state.get("updates").and_then(|tensor| tensor.bytes.as_slice().try_into().ok());
+        self.optimizer_updates = bytes.map_or(0.0, f32::from_le_bytes);
+        Ok(())
+    }
+
     fn read_metrics(&mut self, logs: &mut Logs) -> Result {
         self.reads += 1;
-        let index = self.epoch.saturating_sub(1).min(self.script.rows.len().saturating_sub(1));
-        let row = self.script.rows.get(index).map_or(&[][..], Vec::as_slice);
-        for (name, value) in self.script.names.iter().zip(row) {
-            logs.insert(name.as_str(), *value);
+        let epoch = self.epoch.saturating_sub(1);
+        for name in self.script.names() {
+            let curve = self.script.curve(name, self.is_evaluating);
+            if let Some(value) = curve.and_then(|curve| curve.at(epoch)) {
+                logs.insert(name, value);
+            }
         }
         Ok(())
     }
@@ -119,7 +214,7 @@ impl Learner for ScriptLearner {
     type Output = Vec<f64>;
 
     fn metric_names(&self) -> Vec<String> {
-        self.script.names.clone()
+        self.script.names().into_iter().map(str::to_owned).collect()
     }
 
     fn forward_backward(&mut self, batch: usize, _: TrainStep<'_>) -> Result<usize> {
@@ -134,14 +229,24 @@ impl Learner for ScriptLearner {
     fn apply_gradients(&mut self, _: f64) -> Result {
         self.gradient.take().ok_or_else(|| Error::engine("there are no gradients to apply"))?;
         self.weight += 1.0;
+        self.optimizer_updates += 1.0;
+        self.kept = 0;
         Ok(())
     }
 
     fn clear_gradients(&mut self) {
         self.gradient = None;
+        self.kept = 0;
+    }
+
+    fn accumulate_gradients(&mut self) -> Result {
+        self.gradient.take().ok_or_else(|| Error::engine("there are no gradients to keep"))?;
+        self.kept += 1;
+        Ok(())
     }
 
     fn evaluate(&mut self, batch: usize, _: Option<&[f32]>) -> Result<usize> {
+        self.is_evaluating = true;
         Ok(batch)
     }
 
@@ -155,6 +260,7 @@ impl Learner for ScriptLearner {
 
     fn reset_metrics(&mut self) {
         self.has_trained = false;
+        self.is_evaluating = false;
     }
 }
 

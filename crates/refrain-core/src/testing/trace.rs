@@ -47,6 +47,11 @@ impl Trace {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The same as one text, a line each; what a snapshot test compares.
+    pub fn text(&self) -> String {
+        self.lines().into_iter().map(|line| line + "\n").collect()
+    }
+
     /// Writes down a line of your own.
     pub fn note(&self, line: &str) {
         let line = format!("{}: {line}", self.name);

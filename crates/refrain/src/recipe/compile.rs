@@ -1,97 +1,84 @@
 //! `[compile]`: optimizer, loss and metrics.
 
-use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Adam, AnyLoss, AnyMetric, Metric, Optimizer, Sgd, Targets};
+use refrain_burn::{Adam, AnyLoss, AnyMetric, Optimizer, Sgd};
 use refrain_core::Result;
+use refrain_core::options::{Section, Value};
+use refrain_core::schedule::{self, Rate};
 
-use super::reader::{Section, Value};
+use crate::registry::Registry;
 
-/// What `[compile]` says.
+/// What `[compile]` says. The optimizer is read anew where one is needed: a schedule in it is no
+/// value that could be copied.
 #[derive(Clone, Debug)]
 pub(super) struct Compile {
-    pub(super) optimizer: OptimizerRecipe,
     pub(super) loss: AnyLoss,
     pub(super) metrics: Vec<AnyMetric>,
 }
 
-/// An optimizer as asked for.
-#[derive(Clone, Debug)]
-pub(super) enum OptimizerRecipe {
-    Sgd { learning_rate: f64, momentum: f64, nesterov: bool },
-    Adam { learning_rate: f64, beta_1: f64, beta_2: f64, epsilon: f64 },
-}
-
-impl OptimizerRecipe {
-    pub(super) fn build(&self) -> Box<dyn Optimizer> {
-        match *self {
-            Self::Sgd { learning_rate, momentum, nesterov } => {
-                Box::new(Sgd::new(learning_rate).momentum(momentum).nesterov(nesterov))
-            }
-            Self::Adam { learning_rate, beta_1, beta_2, epsilon } => {
-                Box::new(Adam::new(learning_rate).beta_1(beta_1).beta_2(beta_2).epsilon(epsilon))
-            }
-        }
-    }
-
-    pub(super) fn learning_rate(&self) -> f64 {
-        match *self {
-            Self::Sgd { learning_rate, .. } | Self::Adam { learning_rate, .. } => learning_rate,
-        }
-    }
-}
-
-pub(super) fn read(section: &Section<'_>) -> Result<Compile> {
-    let optimizer = optimizer(&section.require("optimizer", "optimizer = \"sgd\"")?)?;
-    let loss = loss(&section.require("loss", "loss = \"sparse_categorical_crossentropy\"")?)?;
+pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile> {
+    optimizer(section)?;
+    let loss =
+        loss(&section.require("loss", "loss = \"sparse_categorical_crossentropy\"")?, registry)?;
     let metrics = match section.get("metrics") {
-        Some(metrics) => metrics.items()?.iter().map(metric).collect::<Result<_>>()?,
+        Some(metrics) => {
+            let items = metrics.items()?;
+            items.iter().map(|item| metric(item, registry)).collect::<Result<_>>()?
+        }
         None => Vec::new(),
     };
     section.finish()?;
-    Ok(Compile { optimizer, loss, metrics })
+    Ok(Compile { loss, metrics })
 }
 
-/// `"sgd"`, or a table with options.
-fn optimizer(value: &Value<'_>) -> Result<OptimizerRecipe> {
+/// `optimizer` of the section: `"sgd"`, or a table with options.
+pub(super) fn optimizer(section: &Section<'_>) -> Result<Box<dyn Optimizer>> {
     const NAMES: [&str; 2] = ["adam", "sgd"];
     let known = |name: &str| NAMES.into_iter().find(|known| *known == name);
+    let value = section.require("optimizer", "optimizer = \"sgd\"")?;
+    let build = |kind, options: Option<&Section<'_>>| match kind {
+        "sgd" => sgd(options),
+        _ => adam(options),
+    };
     if !value.is_table() {
-        let default = |learning_rate| match learning_rate {
-            "sgd" => sgd(None),
-            _ => adam(None),
-        };
-        return default(value.look_up("optimizer", &NAMES, known)?);
+        return build(value.look_up("optimizer", &NAMES, known)?, None);
     }
-    let section = value.section("the optimizer")?;
-    let kind = section.require("type", "type = \"sgd\"")?.look_up("optimizer", &NAMES, known)?;
-    let optimizer = match kind {
-        "sgd" => sgd(Some(&section)),
-        _ => adam(Some(&section)),
-    }?;
-    section.finish()?;
+    let options = value.section("the optimizer")?;
+    let kind = options.require("type", "type = \"sgd\"")?.look_up("optimizer", &NAMES, known)?;
+    let optimizer = build(kind, Some(&options))?;
+    options.finish()?;
     Ok(optimizer)
 }
 
-fn sgd(section: Option<&Section<'_>>) -> Result<OptimizerRecipe> {
+fn sgd(section: Option<&Section<'_>>) -> Result<Box<dyn Optimizer>> {
     let momentum = number(section, "momentum", 0.0, "0 to 1", |x| (0.0..=1.0).contains(&x))?;
     let nesterov = section.and_then(|section| section.get("nesterov"));
     let nesterov = nesterov.map_or(Ok(false), |value| value.bool())?;
-    Ok(OptimizerRecipe::Sgd { learning_rate: learning_rate(section, 0.01)?, momentum, nesterov })
+    let rate = learning_rate(section, 0.01)?;
+    Ok(Box::new(Sgd::new(rate).momentum(momentum).nesterov(nesterov)))
 }
 
-fn adam(section: Option<&Section<'_>>) -> Result<OptimizerRecipe> {
+fn adam(section: Option<&Section<'_>>) -> Result<Box<dyn Optimizer>> {
     let is_beta = |x: f64| (0.0..1.0).contains(&x);
-    Ok(OptimizerRecipe::Adam {
-        learning_rate: learning_rate(section, 0.001)?,
-        beta_1: number(section, "beta_1", 0.9, "0 or more, and below 1", is_beta)?,
-        beta_2: number(section, "beta_2", 0.999, "0 or more, and below 1", is_beta)?,
-        epsilon: number(section, "epsilon", 1e-7, "a finite number above 0", is_positive)?,
-    })
+    let beta_1 = number(section, "beta_1", 0.9, "0 or more, and below 1", is_beta)?;
+    let beta_2 = number(section, "beta_2", 0.999, "0 or more, and below 1", is_beta)?;
+    let epsilon = number(section, "epsilon", 1e-7, "a finite number above 0", is_positive)?;
+    let rate = learning_rate(section, 0.001)?;
+    Ok(Box::new(Adam::new(rate).beta_1(beta_1).beta_2(beta_2).epsilon(epsilon)))
 }
 
-fn learning_rate(section: Option<&Section<'_>>, default: f64) -> Result<f64> {
-    let allowed = "a finite number above 0, typically 1e-4 to 0.1";
-    number(section, "learning_rate", default, allowed, is_positive)
+/// A number, or a schedule: `{ type = "cosine_decay", .. }`.
+fn learning_rate(section: Option<&Section<'_>>, default: f64) -> Result<Rate> {
+    let value = section.and_then(|section| section.get("learning_rate"));
+    match value {
+        Some(value) if value.is_table() => {
+            Ok(Rate::Schedule(schedule::read(&value, schedule::Unit::Steps)?))
+        }
+        Some(value) => {
+            let allowed = "a finite number above 0, typically 1e-4 to 0.1, or a schedule";
+            value.f64_in(allowed, is_positive).map(Rate::Constant)
+        }
+        None => Ok(Rate::Constant(default)),
+    }
 }
 
 fn is_positive(x: f64) -> bool {
@@ -112,14 +99,19 @@ fn number(
 }
 
 /// `"mse"`, or a table with options.
-fn loss(value: &Value<'_>) -> Result<AnyLoss> {
-    let names = AnyLoss::NAMES;
+fn loss(value: &Value<'_>, registry: &Registry) -> Result<AnyLoss> {
+    let mut names = AnyLoss::NAMES.to_vec();
+    names.extend(registry.losses.iter().map(|(name, _)| name.as_str()));
+    let known = |name: &str| {
+        let own = registry.losses.iter().find(|(known, _)| known == name);
+        own.map(|(_, loss)| loss.clone()).or_else(|| AnyLoss::from_name(name))
+    };
     if !value.is_table() {
-        return value.look_up("loss", names, AnyLoss::from_name);
+        return value.look_up("loss", &names, known);
     }
     let section = value.section("the loss")?;
     let kind = section.require("type", "type = \"sparse_categorical_crossentropy\"")?;
-    let mut loss = kind.look_up("loss", names, AnyLoss::from_name)?;
+    let mut loss = kind.look_up("loss", &names, known)?;
     if let Some(from_logits) = section.get("from_logits") {
         loss = loss.from_logits(from_logits.bool()?);
     }
@@ -127,12 +119,11 @@ fn loss(value: &Value<'_>) -> Result<AnyLoss> {
     Ok(loss)
 }
 
-/// The metric's name in the logs.
-pub(super) fn metric_name(metric: &AnyMetric) -> String {
-    Metric::<Tensor<2>, Targets>::name(metric)
-}
-
-fn metric(value: &Value<'_>) -> Result<AnyMetric> {
-    let names = AnyMetric::NAMES;
-    value.look_up("metric", names, AnyMetric::from_name)
+fn metric(value: &Value<'_>, registry: &Registry) -> Result<AnyMetric> {
+    let mut names = AnyMetric::NAMES.to_vec();
+    names.extend(registry.metrics.iter().map(|(name, _)| name.as_str()));
+    value.look_up("metric", &names, |name| {
+        let own = registry.metrics.iter().find(|(known, _)| known == name);
+        own.map(|(_, metric)| metric.clone()).or_else(|| AnyMetric::from_name(name))
+    })
 }

@@ -3,7 +3,7 @@
 use refrain_burn::{AnyTensor, ArrayDataset, Targets};
 use refrain_core::Result;
 
-use super::reader::Section;
+use refrain_core::options::Section;
 
 /// What `[data]` says.
 #[derive(Clone, Copy, Debug)]

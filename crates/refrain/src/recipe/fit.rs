@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use refrain_core::{Fit, Result, ValidationFreq};
 
-use super::reader::{Section, Value};
+use refrain_core::options::{Section, Value};
 
 /// What `[fit]` says.
 #[derive(Clone, Debug)]
@@ -61,6 +61,11 @@ impl FitRecipe {
         }
         fit
     }
+
+    /// How many of `samples` are trained on: Keras' split, the tail held out.
+    pub(super) fn trained_samples(&self, samples: usize, validation_split: Option<f64>) -> usize {
+        validation_split.map_or(samples, |split| (samples as f64 * (1.0 - split)).floor() as usize)
+    }
 }
 
 /// `3`, or a list of epochs counted from 1.
@@ -85,15 +90,40 @@ fn weights(value: &Value<'_>) -> Result<BTreeMap<usize, f32>> {
     value.entries()?.into_iter().map(entry).collect()
 }
 
-/// `[checkpoint]` is read so that recipes that have it are checked as a whole. Checkpoints
-/// themselves come with `--resume`.
-pub(super) fn read_checkpoint(section: &Section<'_>) -> Result {
-    for key in ["every_epochs", "every_steps"] {
-        section.get(key).map_or(Ok(0), |value| value.usize(0))?;
+/// What `[checkpoint]` says. Checkpoints themselves come with `--resume`; until then it is checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CheckpointRecipe {
+    pub(super) every_epochs: Option<u64>,
+    pub(super) every_steps: Option<u64>,
+    pub(super) every_seconds: Option<f64>,
+    is_given: bool,
+}
+
+impl CheckpointRecipe {
+    /// Whether the recipe has the section, and asks for checkpoints in it.
+    pub(super) fn is_wanted(&self) -> bool {
+        let none = self.every_epochs == Some(0)
+            && self.every_steps.unwrap_or(0) == 0
+            && self.every_seconds.is_none();
+        self.is_given && !none
     }
-    if let Some(seconds) = section.get("every_seconds") {
-        seconds.f64_in("a finite number above 0", |x| x.is_finite() && x > 0.0)?;
-    }
+}
+
+pub(super) fn read_checkpoint(section: &Section<'_>) -> Result<CheckpointRecipe> {
+    let count = |key| {
+        let value = section.get(key);
+        value.map(|value| value.usize(0).map(|n| n as u64)).transpose()
+    };
+    let every_steps = count("every_steps")?;
+    let seconds = section.get("every_seconds");
+    let every_seconds = seconds
+        .map(|seconds| seconds.f64_in("a finite number above 0", |x| x.is_finite() && x > 0.0))
+        .transpose()?;
+    let every_epochs = match count("every_epochs")? {
+        None if every_steps.is_none() && every_seconds.is_none() => Some(1),
+        given => given,
+    };
     section.get("keep").map_or(Ok(2), |value| value.usize(1))?;
-    section.finish()
+    section.finish()?;
+    Ok(CheckpointRecipe { every_epochs, every_steps, every_seconds, is_given: true })
 }

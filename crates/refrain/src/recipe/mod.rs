@@ -1,6 +1,6 @@
 //! Recipes: a whole run in one TOML file, data, model, optimizer, callbacks.
 
-mod callbacks;
+mod check;
 mod compile;
 mod data;
 mod fit;
@@ -8,24 +8,24 @@ mod model;
 mod overrides;
 mod preview;
 mod reader;
+mod replay;
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{AnyLoss, BurnLearner, Loss, Sequential};
-use refrain_core::{Callback, Error, Fit, Result, Trainer, files};
+use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
+use refrain_core::schedule::Rate;
+use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Trainer, files};
 use toml_edit::DocumentMut;
 
-use reader::{Origin, Section};
+use crate::registry::Registry;
 
+pub use check::RecipeCheck;
 pub use data::RecipeData;
 
 /// A recipe longer than this is none.
 const MAX_BYTES: u64 = 1 << 20;
-
-/// Callbacks, and the files that they write.
-type CallbacksAndOutputs = (Vec<Box<dyn Callback>>, Vec<PathBuf>);
 
 /// The learner that a recipe describes.
 pub type RecipeLearner = BurnLearner<Sequential, AnyLoss>;
@@ -60,7 +60,8 @@ pub struct Recipe {
     model: model::Model,
     compile: compile::Compile,
     fit: fit::FitRecipe,
-    has_checkpoint_section: bool,
+    checkpoint: fit::CheckpointRecipe,
+    registry: Arc<Registry>,
 }
 
 impl Recipe {
@@ -72,7 +73,15 @@ impl Recipe {
     /// # Errors
     /// When a change does not fit.
     pub fn builtin(changes: &[String]) -> Result<Self> {
-        Self::read(Self::BUILTIN, "built-in recipe", Path::new("."), changes)
+        Self::builtin_with(&Arc::default(), changes)
+    }
+
+    /// As [`builtin`](Self::builtin), with names of your own.
+    ///
+    /// # Errors
+    /// When a change does not fit.
+    pub fn builtin_with(registry: &Arc<Registry>, changes: &[String]) -> Result<Self> {
+        Self::read(registry, Self::BUILTIN, "built-in recipe", Path::new("."), changes)
     }
 
     /// Reads a recipe file, with changes like `fit.epochs=3`.
@@ -81,6 +90,14 @@ impl Recipe {
     /// When the file cannot be read or is no recipe; the message has line and column, and the
     /// nearest valid name.
     pub fn load(path: &Path, changes: &[String]) -> Result<Self> {
+        Self::load_with(&Arc::default(), path, changes)
+    }
+
+    /// As [`load`](Self::load), with names of your own.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(registry: &Arc<Registry>, path: &Path, changes: &[String]) -> Result<Self> {
         let bytes = files::read(path, MAX_BYTES).map_err(|e| Error::config(e.to_string()))?;
         let name = path.display().to_string();
         let text = std::str::from_utf8(&bytes).map_err(|e| {
@@ -95,18 +112,23 @@ impl Recipe {
             )));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Self::read(text, &name, folder.unwrap_or(Path::new(".")), changes)
+        Self::read(registry, text, &name, folder.unwrap_or(Path::new(".")), changes)
     }
 
-    fn read(text: &str, name: &str, folder: &Path, changes: &[String]) -> Result<Self> {
+    fn read(
+        registry: &Arc<Registry>,
+        text: &str,
+        name: &str,
+        folder: &Path,
+        changes: &[String],
+    ) -> Result<Self> {
         // Before the changes, so that errors of the file have the file's lines.
-        reader::parse(&Origin { name: name.to_owned(), text })?;
+        reader::parse(name, text)?;
         let text = overrides::apply(text, changes)?;
         let shown =
             if changes.is_empty() { name.to_owned() } else { format!("{name} after --set") };
-        let origin = Origin { name: shown, text: &text };
-        let document = reader::parse(&origin)?;
-        let root = Section::root(&origin, &document);
+        let document = reader::parse(&shown, &text)?;
+        let root = document.root()?;
 
         let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or("run");
         let run_name = match root.get("name") {
@@ -136,21 +158,20 @@ impl Recipe {
         let missing = |name: &str| {
             root.error(format!("[{name}] is missing; `refrain recipe` prints a whole recipe"))
         };
+        let checkpoint = checkpoint.as_ref().map(fit::read_checkpoint).transpose()?;
         let recipe = Self {
-            origin: origin.name.clone(),
+            origin: shown,
             folder: folder.to_path_buf(),
             name: run_name.to_owned(),
             seed,
             data: data::read(&data.ok_or_else(|| missing("data"))?)?,
             model: model::read(&model.ok_or_else(|| missing("model"))?)?,
-            compile: compile::read(&compile.ok_or_else(|| missing("compile"))?)?,
+            compile: compile::read(&compile.ok_or_else(|| missing("compile"))?, registry)?,
             fit: fit::read(&fit.ok_or_else(|| missing("fit"))?)?,
-            has_checkpoint_section: checkpoint.is_some(),
+            checkpoint: checkpoint.unwrap_or_default(),
             text: String::new(),
+            registry: Arc::clone(registry),
         };
-        if let Some(checkpoint) = checkpoint {
-            fit::read_checkpoint(&checkpoint)?;
-        }
         let recipe = Self { text: text.clone(), ..recipe };
         recipe.callbacks(Path::new(""))?;
         Ok(recipe)
@@ -167,8 +188,8 @@ impl Recipe {
     }
 
     /// Whether the recipe asks for checkpoints in so many words.
-    pub fn has_checkpoint_section(&self) -> bool {
-        self.has_checkpoint_section
+    pub fn wants_checkpoints(&self) -> bool {
+        self.checkpoint.is_wanted()
     }
 
     /// The recipe as used: with all changes, and with input paths that hold from anywhere.
@@ -198,7 +219,14 @@ impl Recipe {
     /// # Errors
     /// When a name or an option is wrong.
     pub fn callbacks(&self, folder: &Path) -> Result<Vec<Box<dyn Callback>>> {
-        Ok(self.callbacks_and_outputs(folder)?.0)
+        let document = reader::parse(&self.origin, &self.text)?;
+        let root = document.root()?;
+        let Some(list) = root.get("callbacks") else {
+            return Ok(Vec::new());
+        };
+        let context = BuildContext { folder };
+        let build = |(i, item)| self.registry.callbacks.build(item, i, &context);
+        list.items()?.iter().enumerate().map(build).collect()
     }
 
     /// The files that the recipe's callbacks write into `folder`.
@@ -206,36 +234,8 @@ impl Recipe {
     /// # Errors
     /// As [`callbacks`](Self::callbacks).
     pub fn outputs(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        Ok(self.callbacks_and_outputs(folder)?.1)
-    }
-
-    fn callbacks_and_outputs(&self, folder: &Path) -> Result<CallbacksAndOutputs> {
-        let origin = Origin { name: self.origin.clone(), text: &self.text };
-        let document = reader::parse(&origin)?;
-        let root = Section::root(&origin, &document);
-        let Some(list) = root.get("callbacks") else {
-            return Ok((Vec::new(), Vec::new()));
-        };
-        let metrics = self.metric_names();
-        let outputs = RefCell::default();
-        let context = callbacks::Context { folder, metrics: &metrics, outputs };
-        let mut built = Vec::new();
-        for (i, item) in list.items()?.iter().enumerate() {
-            built.push(callbacks::build(item, i, &context)?);
-        }
-        Ok((built, context.outputs.into_inner()))
-    }
-
-    /// Every key that the logs of this run will have.
-    fn metric_names(&self) -> Vec<String> {
-        let mut names = vec!["loss".to_owned()];
-        names.extend(self.compile.metrics.iter().map(compile::metric_name));
-        if self.data.validation_split.is_some() {
-            let validation: Vec<String> = names.iter().map(|name| format!("val_{name}")).collect();
-            names.extend(validation);
-        }
-        names.push("learning_rate".to_owned());
-        names
+        let callbacks = self.callbacks(folder)?;
+        Ok(callbacks.iter().flat_map(|callback| callback.access().files().to_vec()).collect())
     }
 
     /// The model with its optimizer, loss and metrics, and without callbacks.
@@ -243,18 +243,24 @@ impl Recipe {
     /// # Errors
     /// When the layers do not fit the data or each other, or the weights not the layers.
     pub fn trainer(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
+        let trainer = self.trainer_without_check(data)?;
+        // Before the first batch, and before anything is written.
+        let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
+        self.check_loss(data, outputs).map_err(|e| e.context(&self.origin))?;
+        Ok(trainer)
+    }
+
+    fn trainer_without_check(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
         let in_recipe = |e: Error| e.context(&self.origin);
         let layers = self.model.layers.clone();
         let model = Sequential::input(data.sample_shape()).layers(layers).build(self.seed);
         let model = model.map_err(in_recipe)?;
-        // Before the first batch, and before anything is written.
-        self.check_loss(data, model.output_shape().last().copied().unwrap_or(1))?;
-        let mut optimizer = self.compile.optimizer.build();
+        let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
-        let learner = BurnLearner::new(model, optimizer, self.compile.loss);
+        let learner = BurnLearner::new(model, optimizer, self.compile.loss.clone());
         let mut trainer = Trainer::new(learner, rate).seed(self.seed);
         for metric in &self.compile.metrics {
-            trainer = trainer.metric(*metric);
+            trainer = trainer.metric(metric.clone());
         }
         if let Some(weights) = &self.model.weights {
             trainer.load_weights(self.folder.join(weights)).map_err(in_recipe)?;
@@ -264,20 +270,40 @@ impl Recipe {
 
     /// Whether the loss can compare so many outputs with labels.
     fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
-        let in_recipe = |message: String| Error::config(format!("{}: {message}", self.origin));
         let problem = match self.compile.loss {
-            AnyLoss::SparseCategoricalCrossentropy(_) => {
-                return data.check_labels(outputs).map_err(|e| in_recipe(e.to_string()));
-            }
+            AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
             AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
+            AnyLoss::BinaryCrossentropy(_)
+                if outputs == 1 && data.classes().is_some_and(|classes| classes > 2) =>
+            {
+                "takes the classes 0 and 1"
+            }
             _ if outputs == 1 => return Ok(()),
             _ => "takes as many targets as there are outputs",
         };
-        Err(in_recipe(format!(
+        Err(Error::config(format!(
             "loss `{}` {problem}, and this data has one label a sample for {outputs} outputs; use \
              loss = \"sparse_categorical_crossentropy\"",
             Loss::<Tensor<2>>::name(&self.compile.loss)
         )))
+    }
+
+    /// The optimizer with its learning rate, new.
+    fn optimizer(&self) -> Result<Box<dyn Optimizer>> {
+        let document = reader::parse(&self.origin, &self.text)?;
+        let section = document.root()?.section("compile")?;
+        let section = section.ok_or_else(|| Error::config("[compile] is missing"))?;
+        compile::optimizer(&section)
+    }
+
+    /// The learning rate: a number or a schedule.
+    fn learning_rate(&self) -> Result<Rate> {
+        Ok(self.optimizer()?.take_learning_rate())
+    }
+
+    /// What is known of the run before it begins.
+    fn plan(&self) -> Result<RunPlan> {
+        self.fit().plan(&self.load_data()?)
     }
 
     /// Options of `fit`.

@@ -6,7 +6,7 @@ use refrain_burn::layers::{self, Dense, Dropout, Flatten};
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
 
-use super::reader::{Section, Value};
+use refrain_core::options::{Section, Value};
 
 /// What `[model]` says.
 #[derive(Clone, Debug)]

@@ -1,0 +1,34 @@
+//! `refrain check`: the plan of a run, and what is odd in it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use refrain::{Finding, Registry, Result};
+use serde_json::json;
+
+use super::load;
+use crate::args::CheckArgs;
+use crate::output::say;
+use crate::{FAILED, FINISHED};
+
+/// Checks; returns the exit status.
+pub(crate) fn check(args: &CheckArgs, registry: &Arc<Registry>) -> Result<u8> {
+    let check = load(registry, args.recipe.as_deref(), &args.set)
+        .and_then(|recipe| recipe.check(Path::new("")));
+    if args.json
+        && let Err(error) = &check
+    {
+        let finding = Finding::error("bad-recipe", error.to_string());
+        say(&format!("{:#}", json!({ "findings": [finding.to_json()] })))?;
+    }
+    let check = check?;
+    if args.json {
+        say(&format!("{:#}", check.to_json()))?;
+    } else {
+        say(&check.check.to_string())?;
+        for (finding, text) in check.findings() {
+            say(&format!("  {}[{}]: {text}", finding.severity, finding.code))?;
+        }
+    }
+    Ok(if check.has_errors() { FAILED } else { FINISHED })
+}

@@ -1,0 +1,242 @@
+//! Event files: records with checksums, in a file of a run's own.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::event::{Encoder, Tag};
+use super::histogram::Histogram;
+use crate::error::{Error, Result};
+
+/// Bytes that are collected before they are written.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Seconds after which a long epoch's numbers are written, so that they can be watched.
+const MOST_SECONDS: f64 = 10.0;
+
+/// Writes events into one file, which it made itself.
+///
+/// Nothing is written per event: events are collected and written out when there are 64 KiB of
+/// them, when ten seconds have gone by, and on [`flush`](Self::flush).
+#[derive(Debug)]
+pub(super) struct EventWriter {
+    path: PathBuf,
+    file: File,
+    encoder: Encoder,
+    buffer: Vec<u8>,
+    written_at: f64,
+    /// A write failed, and was told: a record that may be there in part must stay the last.
+    is_broken: bool,
+}
+
+impl EventWriter {
+    /// A new file in `folder`, which is made where it is missing. An old file is never gone on
+    /// with: TensorBoard reads all of a folder, in the order of their names.
+    pub(super) fn create(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, e))?;
+        let (path, file) = create_file(folder)?;
+        let mut writer = Self::over(path, file);
+        // Written at once, so that a disk that takes nothing is found before training.
+        writer.put(|encoder| encoder.file_version(now()));
+        writer.flush()?;
+        Ok(writer)
+    }
+
+    fn over(path: PathBuf, file: File) -> Self {
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
+        let encoder = Encoder::default();
+        Self { path, file, encoder, buffer, written_at: now(), is_broken: false }
+    }
+
+    pub(super) fn scalar(&mut self, at: f64, step: u64, tag: Tag<'_>, value: f64) -> Result {
+        self.put(|encoder| encoder.scalar(at, step, tag, value));
+        self.flush_when_due(at)
+    }
+
+    pub(super) fn histogram(
+        &mut self,
+        at: f64,
+        step: u64,
+        tag: Tag<'_>,
+        histogram: &Histogram,
+    ) -> Result {
+        self.put(|encoder| encoder.histogram(at, step, tag, histogram));
+        self.flush_when_due(at)
+    }
+
+    pub(super) fn plugin(&mut self, at: f64, tag: Tag<'_>, plugin: &str, content: &[u8]) -> Result {
+        self.put(|encoder| encoder.plugin(at, tag, plugin, content));
+        self.flush_when_due(at)
+    }
+
+    /// Hands everything to the operating system.
+    pub(super) fn flush(&mut self) -> Result {
+        self.written_at = now();
+        let written = if self.is_broken { Ok(()) } else { self.file.write_all(&self.buffer) };
+        self.is_broken |= written.is_err();
+        self.buffer.clear();
+        written.map_err(|e| Error::file("write", &self.path, e))
+    }
+
+    fn put(&mut self, encode: impl FnOnce(&mut Encoder) -> &[u8]) {
+        put_record(&mut self.buffer, encode(&mut self.encoder));
+    }
+
+    fn flush_when_due(&mut self, at: f64) -> Result {
+        if self.buffer.len() >= BUFFER_BYTES || at - self.written_at > MOST_SECONDS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// `events.out.tfevents.<seconds>.<host>.<process>.<number>`, a name that sorts behind those that
+/// are there already.
+fn create_file(folder: &Path) -> Result<(PathBuf, File)> {
+    let host = host_name();
+    let mut seconds = now() as u64;
+    if let Some(newest) = newest(folder).map_err(|e| Error::file("read the folder", folder, e))? {
+        // Two runs within a second, or a clock that was set back.
+        seconds = seconds.max(newest + 1);
+    }
+    let process = std::process::id();
+    for number in 0_u64.. {
+        let name = format!("{PREFIX}{seconds:010}.{host}.{process}.{number}");
+        let path = folder.join(name);
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::file("create", &path, error)),
+        }
+    }
+    Err(Error::msg(format!("no name is free in `{}`", folder.display())))
+}
+
+const PREFIX: &str = "events.out.tfevents.";
+
+/// The seconds in the name of the newest event file.
+fn newest(folder: &Path) -> io::Result<Option<u64>> {
+    let mut newest = None;
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let seconds = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('.').next());
+        // Ten digits: until the year 2286; whoever made another name did not mean seconds.
+        let seconds = seconds.filter(|digits| digits.len() == 10).and_then(|s| s.parse().ok());
+        newest = newest.max(seconds);
+    }
+    Ok(newest)
+}
+
+/// Only part of the file's name: any word will do where the system does not say.
+fn host_name() -> String {
+    let of_kernel = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = of_kernel
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .or_else(|| std::env::var("COMPUTERNAME").ok())
+        .unwrap_or_default();
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+    let name: String = name.trim().chars().filter(is_plain).take(63).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+/// `length, checksum of the length, data, checksum of the data`, little endian.
+pub(super) fn put_record(out: &mut Vec<u8>, data: &[u8]) {
+    let length = (data.len() as u64).to_le_bytes();
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&masked_crc32c(&length).to_le_bytes());
+    out.extend_from_slice(data);
+    out.extend_from_slice(&masked_crc32c(data).to_le_bytes());
+}
+
+/// A CRC of data that holds CRCs is weak; TensorFlow's records rotate it and add a constant.
+fn masked_crc32c(data: &[u8]) -> u32 {
+    crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+fn crc32c(data: &[u8]) -> u32 {
+    !data.iter().fold(!0, |crc, byte| CRC_TABLE[(crc as u8 ^ byte) as usize] ^ crc >> 8)
+}
+
+/// Castagnoli's polynomial, bits reversed.
+const CRC_TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_castagnolis() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(masked_crc32c(b"123456789"), 0xc78a_b0e5);
+    }
+
+    #[test]
+    fn a_new_file_sorts_behind_the_old_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        // A clock that was set back, and files that others left.
+        let ahead = format!("{PREFIX}9000000000.host.1.0");
+        for name in [ahead.as_str(), "events.out.tfevents.x", "events.out.tfevents.99999999999.h"] {
+            fs::write(folder.path().join(name), "old").unwrap();
+        }
+        let mut names = vec![ahead];
+        for _ in 0..12 {
+            let writer = EventWriter::create(folder.path()).unwrap();
+            names.push(writer.path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+        assert!(names.is_sorted(), "{names:?}");
+    }
+
+    #[test]
+    fn nothing_is_written_per_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = EventWriter::create(folder.path()).unwrap();
+        let length = |writer: &EventWriter| fs::metadata(&writer.path).unwrap().len();
+        assert_eq!(length(&writer), 40);
+        let at = writer.written_at;
+        let mut writes = 0;
+        for step in 0..10_000 {
+            let before = length(&writer);
+            writer.scalar(at, step, Tag::new("batch_", "loss", ""), 0.5).unwrap();
+            writes += u32::from(length(&writer) != before);
+        }
+        // 10,000 records of 48 bytes.
+        assert_eq!(writes, 7);
+        let before = length(&writer);
+        writer.scalar(at + 11.0, 0, Tag::new("batch_", "loss", ""), 0.5).unwrap();
+        assert!(length(&writer) > before, "a long epoch can be watched");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_told_with_the_file() {
+        let path = PathBuf::from("/dev/full");
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        let mut writer = EventWriter::over(path, file);
+        writer.scalar(now(), 0, Tag::new("epoch_", "loss", ""), 0.5).unwrap();
+        let error = writer.flush().unwrap_err().to_string();
+        assert!(error.starts_with("cannot write `/dev/full`: No space left"), "{error}");
+        // Told once: ending the run does not fail again.
+        writer.scalar(now(), 1, Tag::new("epoch_", "loss", ""), 0.5).unwrap();
+        writer.flush().unwrap();
+    }
+}

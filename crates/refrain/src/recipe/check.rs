@@ -1,0 +1,196 @@
+//! A recipe looked at before it is trained.
+
+use std::path::Path;
+
+use refrain_burn::burn::tensor::Tensor;
+use refrain_burn::{Activation, AnyLoss, LayerConfig, Loss};
+use refrain_core::options::Section;
+use refrain_core::{Check, Dataset as _, Error, Finding, Result, RunPlan, Severity};
+use serde_json::{Value, json};
+
+use super::{Recipe, RecipeData, reader};
+
+/// What a check of a recipe found: the run's plan, and each finding with its place in the file.
+#[derive(Clone, Debug)]
+pub struct RecipeCheck {
+    recipe: String,
+    /// Plan, callbacks, events and findings.
+    pub check: Check,
+    /// Line and column of each finding, both from 1; `None`: the recipe does not say it anywhere.
+    pub places: Vec<Option<(usize, usize)>>,
+}
+
+impl RecipeCheck {
+    /// Whether training would be refused.
+    pub fn has_errors(&self) -> bool {
+        self.check.has_errors()
+    }
+
+    /// Each finding with a line for people: `recipe.toml, line 3, column 5: ..`.
+    pub fn findings(&self) -> impl Iterator<Item = (&Finding, String)> {
+        self.check.findings.iter().zip(&self.places).map(|(finding, place)| {
+            let text = match place {
+                Some((line, column)) => {
+                    format!("{}, line {line}, column {column}: {finding}", self.recipe)
+                }
+                None => format!("{}: {finding}", self.recipe),
+            };
+            (finding, text)
+        })
+    }
+
+    /// The first finding that is an error, as an error.
+    pub fn error(&self) -> Option<Error> {
+        self.findings()
+            .find(|(finding, _)| finding.severity == Severity::Error)
+            .map(|(_, text)| Error::config(text))
+    }
+
+    /// As JSON: that of [`Check::to_json`], with `recipe`, and `line` and `column` in findings.
+    pub fn to_json(&self) -> Value {
+        let mut json = self.check.to_json();
+        json["recipe"] = self.recipe.as_str().into();
+        if let Some(findings) = json["findings"].as_array_mut() {
+            for (finding, place) in findings.iter_mut().zip(&self.places) {
+                finding["line"] = json!(place.map(|(line, _)| line));
+                finding["column"] = json!(place.map(|(_, column)| column));
+            }
+        }
+        json
+    }
+}
+
+impl Recipe {
+    /// Looks for what is odd in the run that this recipe describes, without training. What
+    /// callbacks write would go into `folder`.
+    ///
+    /// # Errors
+    /// When the data cannot be read, or the layers do not fit it or each other.
+    pub fn check(&self, folder: &Path) -> Result<RecipeCheck> {
+        let data = self.load_data()?;
+        let trainer = self.trainer_without_check(&data)?.callbacks(self.callbacks(folder)?);
+        let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
+        let mut check = trainer.check(&data, self.fit())?;
+        check.findings.extend(self.model_findings(&data, outputs));
+        check.findings.extend(self.fit_findings(&check.plan, data.len()));
+        check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+        let places = self.places(&check.findings)?;
+        Ok(RecipeCheck { recipe: self.origin.clone(), check, places })
+    }
+
+    /// Whether the last layer, the loss and the labels fit each other.
+    fn model_findings(&self, data: &RecipeData, outputs: usize) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if let Err(error) = self.check_loss(data, outputs) {
+            found.push(Finding::error("loss-mismatch", error.to_string()).option("loss"));
+        }
+        let classes = data.classes();
+        if let (AnyLoss::SparseCategoricalCrossentropy(_), Some(classes)) =
+            (&self.compile.loss, classes)
+            && outputs > classes
+        {
+            let message = format!("the model has {outputs} outputs, the data {classes} classes");
+            found.push(
+                Finding::warning("units-not-classes", message)
+                    .fix(format!("give the last layer units = {classes}"))
+                    .option("layers"),
+            );
+        }
+        let loss = &self.compile.loss;
+        let Some(takes_logits) = loss.takes_logits() else {
+            return found;
+        };
+        let closing = self.model.layers.last().and_then(LayerConfig::activation);
+        let is_probability = matches!(closing, Some(Activation::Softmax | Activation::Sigmoid));
+        let name = Loss::<Tensor<2>>::name(loss);
+        let finding = match (takes_logits, is_probability) {
+            (true, true) => Finding::warning(
+                "softmax-from-logits",
+                format!(
+                    "{name} takes logits (from_logits = true), and the last layer makes \
+                         probabilities of them"
+                ),
+            )
+            .fix("leave from_logits out, or the last layer's activation"),
+            (false, false) => Finding::warning(
+                "logits-as-probabilities",
+                format!("{name} takes probabilities, and the last layer makes none"),
+            )
+            .fix(
+                "end with activation = \"softmax\" (one output: \"sigmoid\"), or say \
+                  from_logits = true",
+            ),
+            _ => return found,
+        };
+        found.push(finding.option("loss"));
+        found
+    }
+
+    /// Whether batches and checkpoints fit the data and the run's length.
+    fn fit_findings(&self, plan: &RunPlan, samples: usize) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let trained = self.fit.trained_samples(samples, self.data.validation_split);
+        if self.fit.batch_size > trained {
+            let message = format!(
+                "batch_size is {}, and there are {trained} samples to train on",
+                self.fit.batch_size
+            );
+            found.push(
+                Finding::warning("batch-larger-than-data", message)
+                    .fix("every epoch is one batch; make it smaller")
+                    .option("batch_size"),
+            );
+        }
+        let every = &self.checkpoint;
+        let is_late = |n: Option<u64>, most: u64| n.is_none_or(|n| n == 0 || n > most);
+        let never = every.is_wanted()
+            && is_late(every.every_epochs, plan.epochs_to_run() as u64)
+            && is_late(every.every_steps, plan.total_steps().unwrap_or(u64::MAX))
+            && every.every_seconds.is_none();
+        if never {
+            found.push(
+                Finding::warning(
+                    "checkpoint-never-due",
+                    "no checkpoint is due before the run ends",
+                )
+                .fix("make them more frequent")
+                .option("every_epochs"),
+            );
+        }
+        found
+    }
+
+    /// Where in the recipe each finding's option, or else its callback, stands.
+    fn places(&self, findings: &[Finding]) -> Result<Vec<Option<(usize, usize)>>> {
+        let document = reader::parse(&self.origin, &self.text)?;
+        let root = document.root()?;
+        let callbacks = root.get("callbacks").map_or(Ok(Vec::new()), |list| list.items())?;
+        let place = |finding: &Finding| {
+            let at = |section: &Section<'_>| {
+                finding.option.and_then(|option| section.get(option)).map(|value| value.at())
+            };
+            let at = match finding.callback {
+                Some(index) => {
+                    let entry = callbacks.get(index)?;
+                    let section = entry.section("a callback").ok()?;
+                    at(&section).unwrap_or(entry.at())
+                }
+                None => ["compile", "fit", "model", "checkpoint"]
+                    .into_iter()
+                    .filter_map(|name| root.section(name).ok()?)
+                    .find_map(|section| at(&section))
+                    .or_else(|| schedule_at(&root))?,
+            };
+            Some(document.place(at))
+        };
+        Ok(findings.iter().map(place).collect())
+    }
+}
+
+/// Where the optimizer's schedule stands: what it has to say is about options inside of it.
+fn schedule_at(root: &Section<'_>) -> Option<usize> {
+    let compile = root.section("compile").ok()??;
+    let optimizer = compile.get("optimizer")?.section("the optimizer").ok()?;
+    let rate = optimizer.get("learning_rate")?;
+    rate.is_table().then(|| rate.at())
+}
