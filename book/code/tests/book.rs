@@ -209,7 +209,10 @@ fn every_change_by_set_is_one() {
                     // Lines that show a refusal say so.
                     let refused = block.contains("error: ");
                     let error = match Recipe::builtin(&[change.to_owned()]) {
-                        Ok(recipe) => recipe.check(Path::new("")).unwrap().error(),
+                        Ok(recipe) => {
+                            let data = recipe.load_data().unwrap();
+                            recipe.check(&data, Path::new("")).unwrap().error()
+                        }
                         Err(error) => Some(error),
                     };
                     assert_eq!(error.is_some(), refused, "{name}: {change}: {error:?}");

@@ -21,17 +21,20 @@ pub(crate) fn findings(
     schedule: Option<&dyn Schedule>,
 ) -> Vec<Finding> {
     let mut found = keys(slots, plan);
-    let is_unknown = |found: &[Finding], i| found.iter().any(|f| f.callback == Some(i));
+    let lacks_metric: Vec<usize> = found
+        .iter()
+        .filter(|finding| ["unknown-metric", "no-validation"].contains(&finding.code))
+        .filter_map(|finding| finding.callback)
+        .collect();
     for (i, slot) in slots.iter().enumerate() {
         let callback = &slot.entry.callback;
-        let has_no_metric = is_unknown(&found, i);
         if let Err(error) = callback.check() {
             let error = error.context(format!("callback `{}`", slot.name));
             found.push(Finding::error("bad-option", error.to_string()).in_callback(i));
         }
         for finding in callback.findings(plan) {
             // Of a metric that is not there, its direction need not be known.
-            if finding.code == "unknown-direction" && has_no_metric {
+            if finding.code == "unknown-direction" && lacks_metric.contains(&i) {
                 continue;
             }
             let message = format!("callback `{}`: {}", slot.name, finding.message);

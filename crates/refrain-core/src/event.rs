@@ -182,6 +182,43 @@ impl Event<'_> {
     }
 }
 
+/// What the events of a hook are made of, for those who tell a callback without a loop.
+pub(crate) struct EventParts<'a> {
+    pub(crate) batch: BatchEnd,
+    /// Of the epoch or the evaluation that ended.
+    pub(crate) logs: &'a mut Logs,
+    pub(crate) learning_rate: &'a LearningRate,
+    pub(crate) outcome: Outcome<'a>,
+    pub(crate) outputs: &'a dyn Any,
+}
+
+impl<'a> EventParts<'a> {
+    /// The event of `hook`.
+    pub(crate) fn event(self, hook: Hook) -> Event<'a> {
+        let Self { batch, logs, learning_rate, outcome, outputs } = self;
+        match hook {
+            Hook::TrainBegin => Event::TrainBegin,
+            Hook::EpochBegin => Event::EpochBegin,
+            Hook::TrainBatchBegin => Event::TrainBatchBegin,
+            Hook::BackwardEnd => Event::BackwardEnd(BackwardEnd::default()),
+            Hook::TrainBatchEnd => Event::TrainBatchEnd(batch),
+            Hook::TestBegin => Event::TestBegin,
+            Hook::TestBatchBegin => Event::TestBatchBegin,
+            Hook::TestBatchEnd => Event::TestBatchEnd(batch),
+            Hook::TestEnd => Event::TestEnd(TestEnd { logs, outcome }),
+            Hook::EpochEnd => Event::EpochEnd(EpochEnd { logs, learning_rate }),
+            Hook::TrainEnd => Event::TrainEnd(outcome),
+            Hook::PredictBegin => Event::PredictBegin,
+            Hook::PredictBatchBegin => Event::PredictBatchBegin,
+            Hook::PredictBatchEnd => {
+                let BatchEnd { index, size } = batch;
+                Event::PredictBatchEnd(PredictBatchEnd { index, size, outputs })
+            }
+            Hook::PredictEnd => Event::PredictEnd(outcome),
+        }
+    }
+}
+
 /// Name of a hook; displays as the method's name.
 ///
 /// # Example

@@ -167,12 +167,10 @@ impl RunPlan {
 
     /// Whether validation is run in one of the epochs.
     pub fn is_ever_validated(&self) -> bool {
-        let is_due = |freq: &ValidationFreq| {
-            // Of a run without epochs nothing else is to be said than that.
-            self.epochs_to_run() == 0
-                || (self.initial_epoch..self.epochs).any(|epoch| freq.is_due(epoch))
-        };
-        self.validation.as_ref().is_some_and(is_due)
+        // Of a run without epochs nothing else is to be said than that.
+        self.validation.as_ref().is_some_and(|freq| {
+            self.epochs_to_run() == 0 || freq.is_due_within(self.initial_epoch..self.epochs)
+        })
     }
 
     /// Keys that the logs of an epoch have before any callback adds some: the metrics, `val_*`,

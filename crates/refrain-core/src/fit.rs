@@ -1,6 +1,7 @@
 //! What `fit`, `evaluate` and `predict` are asked to do, and the batches that follow from it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -62,6 +63,16 @@ impl ValidationFreq {
         match self {
             ValidationFreq::Every(n) => *n > 0 && (epoch + 1).is_multiple_of(*n),
             ValidationFreq::At(epochs) => epochs.contains(&(epoch + 1)),
+        }
+    }
+
+    /// Whether validation runs at the end of one of these epochs, counted from 0.
+    pub(crate) fn is_due_within(&self, epochs: Range<usize>) -> bool {
+        match self {
+            ValidationFreq::Every(n) => *n > 0 && epochs.end / n > epochs.start / n,
+            ValidationFreq::At(due) => {
+                due.iter().any(|epoch| epoch.checked_sub(1).is_some_and(|e| epochs.contains(&e)))
+            }
         }
     }
 }
@@ -582,5 +593,21 @@ mod tests {
             Fit::epochs(1).sample_weight([1.0; 4]).class_weight([(0, 1.0)]),
             "exclude each other",
         );
+    }
+
+    #[test]
+    fn validation_within_a_run_is_that_of_one_of_its_epochs() {
+        for freq in [1, 2, 3, 7].map(ValidationFreq::Every).into_iter().chain([
+            ValidationFreq::Every(usize::MAX),
+            ValidationFreq::At(vec![4, 9]),
+            ValidationFreq::At(vec![]),
+        ]) {
+            for start in 0..10 {
+                for end in start..12 {
+                    let expected = (start..end).any(|epoch| freq.is_due(epoch));
+                    assert_eq!(freq.is_due_within(start..end), expected, "{freq:?} {start} {end}");
+                }
+            }
+        }
     }
 }

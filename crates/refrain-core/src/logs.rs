@@ -65,6 +65,17 @@ impl Logs {
     }
 }
 
+/// What JSON, which has no word for it, is told of a value that is not finite: `NaN`, `Infinity` or
+/// `-Infinity`.
+pub(crate) fn non_finite_kind(value: f64) -> Option<&'static str> {
+    match value {
+        f64::INFINITY => Some("Infinity"),
+        f64::NEG_INFINITY => Some("-Infinity"),
+        _ if value.is_nan() => Some("NaN"),
+        _ => None,
+    }
+}
+
 impl<S: Into<String>, const N: usize> From<[(S, f64); N]> for Logs {
     fn from(entries: [(S, f64); N]) -> Self {
         entries.into_iter().collect()

@@ -274,12 +274,7 @@ impl<'t, L: Learner> Session<'t, L> {
     fn step(&mut self, forward_backward: impl FnOnce(&mut L, u64) -> Result<usize>) -> Result {
         self.apply_schedule()?;
         self.trainer.emit(&mut Event::TrainBatchBegin)?;
-        // Nothing is drawn where nothing is trained.
-        let seed = if self.trainer.is_rehearsal {
-            0
-        } else {
-            random::step_seed(self.trainer.seed, self.trainer.progress.step)
-        };
+        let seed = random::step_seed(self.trainer.seed, self.trainer.progress.step);
         let Trainer { learner, costs, .. } = &mut *self.trainer;
         let step_time = costs.as_mut().map(|costs| &mut costs.steps);
         let size = timed(step_time, || {

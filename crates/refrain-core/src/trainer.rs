@@ -58,7 +58,7 @@ pub struct Trainer<L: Learner> {
     pub(crate) trial: Option<Trial>,
     /// Who sets the base rate, where somebody said so.
     pub(crate) base_owner: Option<String>,
-    pub(crate) is_rehearsal: bool,
+    is_rehearsal: bool,
     warns: bool,
     /// Where this run's time went so far, where it is measured.
     pub(crate) costs: Option<Costs>,

@@ -44,10 +44,10 @@ fn every_callback_trains_a_real_network_twice() {
         let entry = entry(&registry, &name);
         std::fs::write(&path, format!("{base}\n[[callbacks]]\n{entry}")).unwrap();
         let recipe = Recipe::load_with(&registry, &path, &[]).unwrap();
-        let check = recipe.check(folder.path()).unwrap();
+        let data = recipe.load_data().unwrap();
+        let check = recipe.check(&data, folder.path()).unwrap();
         assert!(!check.has_errors(), "{name}: {:?}", check.check.findings);
 
-        let data = recipe.load_data().unwrap();
         let mut trainer = recipe
             .trainer(&data)
             .unwrap()

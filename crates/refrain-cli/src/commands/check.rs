@@ -14,7 +14,7 @@ use crate::{FAILED, FINISHED};
 /// Checks; returns the exit status.
 pub(crate) fn check(args: &CheckArgs, registry: &Arc<Registry>) -> Result<u8> {
     let check = load(registry, args.recipe.as_deref(), &args.set)
-        .and_then(|recipe| recipe.check(Path::new("")));
+        .and_then(|recipe| recipe.check(&recipe.load_data()?, Path::new("")));
     if args.json
         && let Err(error) = &check
     {

@@ -29,7 +29,8 @@ pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
     let signals = Signals::stop(&stop)?;
 
     let folder = RunFolder::choose(registry, args.dir.as_deref(), recipe.name(), args.overwrite)?;
-    let check = recipe.check(folder.path())?;
+    let data = recipe.load_data()?;
+    let check = recipe.check(&data, folder.path())?;
     if let Some(error) = check.error() {
         return Err(error);
     }
@@ -38,7 +39,6 @@ pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
             complain(&format!("{}[{}]: {text}", finding.severity, finding.code));
         }
     }
-    let data = recipe.load_data()?;
     let console = if args.verbose == 0 { Console::silent() } else { Console::stderr() };
     let trainer = recipe.trainer(&data)?.console(console).stop_with(stop).without_warnings();
     let model = trainer.learner().model()?.summary();

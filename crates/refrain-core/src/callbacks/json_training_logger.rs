@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::{EpochEnd, Hook};
 use crate::files;
 use crate::learning_rate::LearningRate;
-use crate::logs::Logs;
+use crate::logs::{Logs, non_finite_kind};
 use crate::options::Section;
 use crate::outcome::Outcome;
 use crate::registry::{BuildContext, FromOptions};
@@ -188,24 +188,16 @@ fn entry(
                  give it another name"
             )));
         }
-        // JSON has no word for NaN and infinities; serde_json would lose the difference.
-        let kind = if value.is_nan() {
-            "NaN"
-        } else if value == f64::INFINITY {
-            "Infinity"
-        } else if value == f64::NEG_INFINITY {
-            "-Infinity"
-        } else {
-            entry.insert(name.into(), value.into());
-            if name == "learning_rate" && rate.is_product() {
-                let factors = std::iter::once(("base", rate.base())).chain(rate.factors());
-                let factors = factors.map(|(name, factor)| (name.to_owned(), factor.into()));
-                entry.insert("learning_rate_factors".into(), Value::Object(factors.collect()));
-            }
-            continue;
-        };
-        entry.insert(name.into(), Value::Null);
-        non_finite.insert(name.into(), kind.into());
+        // serde_json makes it null where it is not finite, and the difference would be lost.
+        entry.insert(name.into(), value.into());
+        if let Some(kind) = non_finite_kind(value) {
+            non_finite.insert(name.into(), kind.into());
+        }
+        if name == "learning_rate" && rate.is_product() {
+            let factors = std::iter::once(("base", rate.base())).chain(rate.factors());
+            let factors = factors.map(|(name, factor)| (name.to_owned(), factor.into()));
+            entry.insert("learning_rate_factors".into(), Value::Object(factors.collect()));
+        }
     }
     if !non_finite.is_empty() {
         entry.insert("non_finite".into(), non_finite.into());

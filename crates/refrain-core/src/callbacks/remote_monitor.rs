@@ -13,7 +13,7 @@ use ureq::http::{HeaderName, HeaderValue, Uri};
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
 use crate::event::{EpochEnd, Hook};
-use crate::logs::Logs;
+use crate::logs::{Logs, non_finite_kind};
 use crate::options::Section;
 use crate::outcome::Outcome;
 use crate::registry::{BuildContext, FromOptions};
@@ -401,12 +401,7 @@ fn payload(epoch: usize, logs: &Logs) -> String {
     payload.insert("epoch".into(), epoch.into());
     for (name, value) in logs.iter() {
         payload.insert(name.into(), value.into());
-        if !value.is_finite() {
-            let kind = match value {
-                f64::INFINITY => "Infinity",
-                f64::NEG_INFINITY => "-Infinity",
-                _ => "NaN",
-            };
+        if let Some(kind) = non_finite_kind(value) {
             // serde_json makes it null, and the difference would be lost.
             non_finite.insert(name.into(), kind.into());
         }

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::event::{BackwardEnd, BatchEnd, EpochEnd, Event, Hook, PredictBatchEnd, TestEnd};
+use crate::event::{BatchEnd, Event, EventParts, Hook};
 use crate::learning_rate::LearningRate;
 use crate::logs::Logs;
 use crate::outcome::{Ending, Outcome};
@@ -98,28 +98,14 @@ impl OwnedEvent {
     pub(super) fn with(&mut self, f: impl FnOnce(&mut Event<'_>) -> Result) -> Result {
         let (index, size) = self.batch;
         let outcome = self.outcome.outcome();
-        let mut event = match self.hook {
-            Hook::TrainBegin => Event::TrainBegin,
-            Hook::EpochBegin => Event::EpochBegin,
-            Hook::TrainBatchBegin => Event::TrainBatchBegin,
-            Hook::BackwardEnd => Event::BackwardEnd(BackwardEnd::default()),
-            Hook::TrainBatchEnd => Event::TrainBatchEnd(BatchEnd { index, size }),
-            Hook::TestBegin => Event::TestBegin,
-            Hook::TestBatchBegin => Event::TestBatchBegin,
-            Hook::TestBatchEnd => Event::TestBatchEnd(BatchEnd { index, size }),
-            Hook::TestEnd => Event::TestEnd(TestEnd { logs: &self.logs, outcome }),
-            Hook::EpochEnd => Event::EpochEnd(EpochEnd {
-                logs: &mut self.logs,
-                learning_rate: self.used.as_ref().unwrap_or(&self.learning_rate),
-            }),
-            Hook::TrainEnd => Event::TrainEnd(outcome),
-            Hook::PredictBegin => Event::PredictBegin,
-            Hook::PredictBatchBegin => Event::PredictBatchBegin,
-            Hook::PredictBatchEnd => {
-                Event::PredictBatchEnd(PredictBatchEnd { index, size, outputs: &() })
-            }
-            Hook::PredictEnd => Event::PredictEnd(outcome),
+        let parts = EventParts {
+            batch: BatchEnd { index, size },
+            logs: &mut self.logs,
+            learning_rate: self.used.as_ref().unwrap_or(&self.learning_rate),
+            outcome,
+            outputs: &(),
         };
+        let mut event = parts.event(self.hook);
         f(&mut event)
     }
 }

@@ -3,7 +3,7 @@
 use crate::callback::Callback;
 use crate::console::{Console, Text};
 use crate::error::Result;
-use crate::event::{BackwardEnd, BatchEnd, EpochEnd, Event, Hook, PredictBatchEnd, TestEnd};
+use crate::event::{BatchEnd, Event, EventParts, Hook};
 use crate::history::History;
 use crate::learner::{Learner as _, ModelAccess as _, TrainStep};
 use crate::learning_rate::LearningRate;
@@ -173,7 +173,8 @@ impl Stage {
             Some(reason) => Ending::Stopped(reason.clone()),
             None => Ending::Completed,
         };
-        let mut logs = self.epoch_logs.clone();
+        let is_test = hook == Hook::TestEnd;
+        let mut logs = if is_test { &self.test_logs } else { &self.epoch_logs }.clone();
         let used = self.learning_rate.clone();
         let mut run = Run {
             progress: self.progress,
@@ -187,30 +188,18 @@ impl Stage {
             is_rehearsal: false,
             trial: None,
         };
-        let (index, size) = (self.progress.batch, 1);
+        let is_training = hook == Hook::TrainBatchEnd;
+        let (index, size) = (if is_training { self.progress.batch } else { 0 }, 1);
         let outputs = vec![0.0_f64];
-        let test_outcome = Outcome::Completed;
-        let mut event = match hook {
-            Hook::TrainBegin => Event::TrainBegin,
-            Hook::EpochBegin => Event::EpochBegin,
-            Hook::TrainBatchBegin => Event::TrainBatchBegin,
-            Hook::BackwardEnd => Event::BackwardEnd(BackwardEnd::default()),
-            Hook::TrainBatchEnd => Event::TrainBatchEnd(BatchEnd { index, size }),
-            Hook::TestBegin => Event::TestBegin,
-            Hook::TestBatchBegin => Event::TestBatchBegin,
-            Hook::TestBatchEnd => Event::TestBatchEnd(BatchEnd { index: 0, size }),
-            Hook::TestEnd => {
-                Event::TestEnd(TestEnd { logs: &self.test_logs, outcome: test_outcome })
-            }
-            Hook::EpochEnd => Event::EpochEnd(EpochEnd { logs: &mut logs, learning_rate: &used }),
-            Hook::TrainEnd => Event::TrainEnd(ending.outcome()),
-            Hook::PredictBegin => Event::PredictBegin,
-            Hook::PredictBatchBegin => Event::PredictBatchBegin,
-            Hook::PredictBatchEnd => {
-                Event::PredictBatchEnd(PredictBatchEnd { index: 0, size, outputs: &outputs })
-            }
-            Hook::PredictEnd => Event::PredictEnd(test_outcome),
+        let outcome = if hook == Hook::TrainEnd { ending.outcome() } else { Outcome::Completed };
+        let parts = EventParts {
+            batch: BatchEnd { index, size },
+            logs: &mut logs,
+            learning_rate: &used,
+            outcome,
+            outputs: &outputs,
         };
+        let mut event = parts.event(hook);
         let told = callback.on_event(&mut run, &mut event);
         if let Event::BackwardEnd(step) = &event {
             self.last_update = if step.is_update_skipped() {

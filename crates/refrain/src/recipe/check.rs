@@ -61,17 +61,16 @@ impl RecipeCheck {
 }
 
 impl Recipe {
-    /// Looks for what is odd in the run that this recipe describes, without training. What
-    /// callbacks write would go into `folder`.
+    /// Looks for what is odd in the run that this recipe describes on `data`, its own, without
+    /// training. What callbacks write would go into `folder`.
     ///
     /// # Errors
-    /// When the data cannot be read, or the layers do not fit it or each other.
-    pub fn check(&self, folder: &Path) -> Result<RecipeCheck> {
-        let data = self.load_data()?;
-        let trainer = self.trainer_without_check(&data)?.callbacks(self.callbacks(folder)?);
+    /// When the layers do not fit the data or each other.
+    pub fn check(&self, data: &RecipeData, folder: &Path) -> Result<RecipeCheck> {
+        let trainer = self.trainer_without_check(data)?.callbacks(self.callbacks(folder)?);
         let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
-        let mut check = trainer.check(&data, self.fit())?;
-        check.findings.extend(self.model_findings(&data, outputs));
+        let mut check = trainer.check(data, self.fit())?;
+        check.findings.extend(self.model_findings(data, outputs));
         check.findings.extend(self.fit_findings(&check.plan, data.len()));
         check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let places = self.places(&check.findings)?;
