@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use refrain::callbacks::EarlyStopping;
 use refrain::prelude::*;
-use refrain::{Access, History, State, files};
+use refrain::{Access, History, State};
 use serde_json::{Map, Value};
 
 use crate::setup::{Data, create_simple_model};
@@ -92,16 +92,16 @@ impl JsonTrainingLogger {
         Self { log_file: log_file.into(), entries: Vec::new() }
     }
 
-    fn write(&self) -> Result {
+    fn write(&self, run: &Run<'_>) -> Result {
         let json = serde_json::to_vec_pretty(&self.entries).map_err(Error::wrap)?;
         // `std::fs::write` empties the file first: a kill at that moment would lose the log.
-        files::write_atomically(&self.log_file, &json)
+        run.files().write_atomically(&self.log_file, &json)
     }
 }
 
 impl Callback for JsonTrainingLogger {
-    fn on_train_begin(&mut self, _: &mut Run<'_>) -> Result {
-        self.write()
+    fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
+        self.write(run)
     }
 
     fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {
@@ -115,7 +115,7 @@ impl Callback for JsonTrainingLogger {
             entry.insert(name.into(), value.into());
         }
         self.entries.push(entry);
-        self.write()
+        self.write(run)
     }
 
     fn on_train_end(&mut self, run: &mut Run<'_>, outcome: &Outcome<'_>) -> Result {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use refrain::callbacks::EarlyStopping;
 use refrain::prelude::*;
-use refrain::{Access, History, State, files};
+use refrain::{Access, History, State};
 use serde_json::{Map, Value};
 
 use crate::setup::{Data, create_simple_model};
@@ -82,9 +82,9 @@ impl JsonTrainingLogger {
         Self { log_file: log_file.into(), entries: Vec::new() }
     }
 
-    fn write(&self) -> Result {
+    fn write(&self, run: &Run<'_>) -> Result {
         let json = serde_json::to_vec_pretty(&self.entries).map_err(Error::wrap)?;
-        files::write_atomically(&self.log_file, &json)
+        run.files().write_atomically(&self.log_file, &json)
     }
 }
 
@@ -92,7 +92,7 @@ impl Callback for JsonTrainingLogger {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
         // No blank: `entries` is empty now, and the file of an earlier run is replaced. The start
         // time needs no field: `run.progress.elapsed()` counts from here.
-        self.write()
+        self.write(run)
     }
 
     fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {

@@ -105,6 +105,21 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// What was kept: sums over `batches` batches.
+    pub(crate) fn of(sums: impl IntoIterator<Item = (ParamId, Values)>, batches: usize) -> Self {
+        Self { sums: sums.into_iter().collect(), batches }
+    }
+
+    /// The sum of a parameter's gradients.
+    pub(crate) fn sum(&self, parameter: ParamId) -> Option<&Values> {
+        self.sums.get(&parameter)
+    }
+
+    /// Batches in the sums.
+    pub(crate) fn batches(&self) -> usize {
+        self.batches
+    }
+
     /// Whether nothing is kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.batches == 0

@@ -12,6 +12,7 @@ use crate::metrics::Metric;
 use crate::optimizer_state;
 use crate::optimizers::Optimizer;
 use crate::samples::Samples;
+use crate::step_state::{self, StepState};
 use crate::weights;
 
 /// A Burn module with its loss, metrics and optimizer.
@@ -371,6 +372,19 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     fn reset_metrics(&mut self) {
         self.sums.clear();
         self.samples = 0;
+    }
+
+    fn step_state(&self) -> Result<Weights> {
+        let names = self.metric_names();
+        step_state::export(self.model()?, &names, &self.sums, self.samples, &self.kept)
+    }
+
+    fn set_step_state(&mut self, state: &Weights) -> Result {
+        let names = self.metric_names();
+        let StepState { sums, samples, kept } =
+            step_state::import(self.model()?, &names, &self.plain_device, state)?;
+        (self.sums, self.samples, self.kept) = (sums, samples, kept);
+        Ok(())
     }
 }
 

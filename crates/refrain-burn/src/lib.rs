@@ -48,6 +48,7 @@ mod activation;
 mod initializer;
 pub mod layers;
 mod sequential;
+mod step_state;
 mod summary;
 
 pub mod losses;

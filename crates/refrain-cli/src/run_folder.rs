@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use refrain::event::Hook;
-use refrain::{Access, Callback, Error, Recipe, Registry, Result, Run, files};
+use refrain::{Access, Callback, Error, Recipe, Registry, Result, Run};
 
 /// Whatever of these a folder holds, it holds a run.
 const SIGNS: [&str; 5] =
@@ -130,6 +130,6 @@ impl Callback for Opener {
         if self.folder.replaces {
             self.folder.clear()?;
         }
-        files::write_atomically(&self.folder.file("recipe.toml"), self.recipe.as_bytes())
+        run.files().write_atomically(&self.folder.file("recipe.toml"), self.recipe.as_bytes())
     }
 }

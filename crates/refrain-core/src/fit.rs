@@ -303,6 +303,19 @@ impl<'a, B> Plan<'a, B> {
         self.steps.min(self.train.count())
     }
 
+    /// What must be the same for a run to go on.
+    pub(crate) fn config(&self) -> BTreeMap<String, String> {
+        let steps = self.steps_per_epoch().to_string();
+        [
+            ("batch_size", self.train.batch_size.to_string()),
+            ("samples", self.train.len.to_string()),
+            ("shuffle", self.shuffle.to_string()),
+            ("steps_per_epoch", steps),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
+    }
+
     /// When validation is run; `None`: never.
     pub(crate) fn validation_freq(&self) -> Option<&ValidationFreq> {
         self.validation.as_ref().map(|_| &self.validation_freq)

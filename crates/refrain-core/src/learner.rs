@@ -168,6 +168,22 @@ pub trait Learner: ModelAccess {
 
     /// Forgets the running loss and metrics.
     fn reset_metrics(&mut self);
+
+    /// What is kept between two steps beside weights and optimizer, as named tensors, exact to the
+    /// bit: the sums behind the running loss and metrics, gradients that are kept. Without it a run
+    /// could not go on in the middle of an epoch.
+    ///
+    /// Cost: a copy of all of it to the host. Nothing else changes by it.
+    ///
+    /// # Errors
+    /// When the device cannot be read.
+    fn step_state(&self) -> Result<Weights>;
+
+    /// Sets what is kept between two steps; an empty state: nothing is.
+    ///
+    /// # Errors
+    /// When a name or shape does not fit.
+    fn set_step_state(&mut self, state: &Weights) -> Result;
 }
 
 /// Turns a model, an optimizer and a loss into a learner; what

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod check;
+pub mod checkpoint;
+mod checksum;
 mod costs;
 mod fit;
 mod session;

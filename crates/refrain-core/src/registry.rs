@@ -6,7 +6,7 @@ use crate::callback::{Callback, OnFailure};
 use crate::callbacks;
 use crate::combinators::CallbackExt as _;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::Files;
 use crate::options::{Section, Value};
 
 /// Files of the run directory that no callback may write.
@@ -82,7 +82,7 @@ impl BuildContext<'_> {
         key: &'static str,
         default: &str,
     ) -> Result<PathBuf> {
-        self.place(options, key, default, "a file", files::can_be_written)
+        self.place(options, key, default, "a file", |path| Files::default().can_be_written(path))
     }
 
     /// The folder that the option `key` names, in the run directory; `default` where it is left

@@ -334,4 +334,12 @@ impl Learner for RecordedLearner {
     }
 
     fn reset_metrics(&mut self) {}
+
+    fn step_state(&self) -> Result<Weights> {
+        Ok(Weights::default())
+    }
+
+    fn set_step_state(&mut self, _: &Weights) -> Result {
+        Ok(())
+    }
 }

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use crate::console::Console;
 use crate::error::{Error, Result};
+use crate::files::Files;
 use crate::history::History;
 use crate::learner::ModelAccess;
 use crate::learning_rate::LearningRate;
@@ -40,6 +41,8 @@ pub struct Run<'a> {
     pub(crate) trial: Option<&'a Trial>,
     pub(crate) callback: &'a str,
     pub(crate) is_rehearsal: bool,
+    pub(crate) is_resumed: bool,
+    pub(crate) files: &'a Files,
 }
 
 impl<'a> Run<'a> {
@@ -53,6 +56,30 @@ impl<'a> Run<'a> {
     /// file and send nothing.
     pub fn is_rehearsal(&self) -> bool {
         self.is_rehearsal
+    }
+
+    /// Whether the run goes on from a checkpoint. The state, the learning rate and the model are
+    /// those of the checkpoint in `on_train_begin` already, and what it does to rate and model is
+    /// undone: the run has begun before.
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// How this run reads and writes files.
+    pub fn files(&self) -> &'a Files {
+        self.files
+    }
+
+    /// Asks the loop to go back to the newest checkpoint after this event: everything is as it was
+    /// there, but for the state of this callback and its factor of the learning rate, which becomes
+    /// `factor`. The journal says so. The first to ask is obeyed.
+    ///
+    /// The run fails where it keeps no [checkpoints](crate::Trainer::checkpoints), or has none yet.
+    pub fn roll_back(&mut self, reason: impl Into<String>, factor: f64) {
+        if self.requests.rollback.is_none() {
+            let by = self.callback.to_owned();
+            self.requests.rollback = Some(RollbackRequest { by, reason: reason.into(), factor });
+        }
     }
 
     /// Asks the loop to stop after this event; see [the table of events](crate::event) for what
@@ -148,9 +175,18 @@ impl<'a> Run<'a> {
     }
 }
 
+/// A way back that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct RollbackRequest {
+    pub(crate) by: String,
+    pub(crate) reason: String,
+    pub(crate) factor: f64,
+}
+
 /// What callbacks have asked of the loop and the loop has not yet obeyed.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
+    pub(crate) rollback: Option<RollbackRequest>,
     pub(crate) stop: Option<StopReason>,
     pub(crate) trial: Option<TrialRequest>,
 }

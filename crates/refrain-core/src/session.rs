@@ -1,7 +1,10 @@
 //! The loop: epochs, batches, validation, and the events between them. It exists once; `fit`,
 //! `evaluate`, `predict` and loops written by hand all run through it.
 
+use std::collections::BTreeMap;
+
 use crate::callbacks::ProgbarLogger;
+use crate::checkpoint::{Opened, Saving};
 use crate::costs::timed;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -32,12 +35,14 @@ pub struct Epochs {
     steps_per_epoch: usize,
     validation: Option<ValidationFreq>,
     verbose: u8,
+    config: BTreeMap<String, String>,
 }
 
 impl Epochs {
     /// Until epoch `epochs`, exclusive.
     pub fn new(epochs: usize) -> Self {
-        Self { epochs, initial_epoch: 0, steps_per_epoch: 0, validation: None, verbose: 1 }
+        let config = BTreeMap::new();
+        Self { epochs, initial_epoch: 0, steps_per_epoch: 0, validation: None, verbose: 1, config }
     }
 
     pub(crate) fn of_fit<B>(fit: &Fit<'_, B>) -> Self {
@@ -47,7 +52,21 @@ impl Epochs {
     pub(crate) fn of_plan<B>(mut self, plan: &Plan<'_, B>) -> Self {
         self.steps_per_epoch = plan.steps_per_epoch();
         self.validation = plan.validation_freq().cloned();
+        self.config = plan.config();
         self
+    }
+
+    pub(crate) fn epochs(&self) -> usize {
+        self.epochs
+    }
+
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
+    /// What must be the same for the run to go on, as far as it is known here.
+    pub(crate) fn config(&self) -> BTreeMap<String, String> {
+        self.config.clone()
     }
 
     /// What is known of the run.
@@ -116,24 +135,32 @@ impl Epochs {
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
 pub struct Session<'t, L: Learner> {
-    trainer: &'t mut Trainer<L>,
+    pub(crate) trainer: &'t mut Trainer<L>,
     epochs: usize,
-    next_epoch: usize,
+    pub(crate) next_epoch: usize,
     /// The first error; callbacks are told it in `on_train_end`.
     failure: Option<Error>,
     is_interrupted: bool,
     is_finished: bool,
-    in_epoch: bool,
+    pub(crate) in_epoch: bool,
     has_progbar: bool,
+    pub(crate) is_verbose: bool,
     /// Training means of the current epoch, read when its batches were done.
-    epoch_logs: Option<Logs>,
+    pub(crate) epoch_logs: Option<Logs>,
     /// The rate of the last update.
-    rate_used: f64,
+    pub(crate) rate_used: f64,
+    /// Checkpoints, where the run keeps some.
+    pub(crate) saving: Option<Saving>,
+    /// The next epoch was begun before the checkpoint that the run goes on from.
+    pub(crate) reenters: bool,
+    /// The run was put back to a checkpoint since the loop looked last.
+    pub(crate) went_back: bool,
 }
 
 impl<'t, L: Learner> Session<'t, L> {
     pub(crate) fn begin(trainer: &'t mut Trainer<L>, epochs: Epochs) -> Result<Self> {
         trainer.refuse(&epochs.plan(), epochs.verbose)?;
+        let opened = trainer.open_run(&epochs)?;
         let mut progress =
             Progress::start(epochs.initial_epoch, epochs.epochs, epochs.steps_per_epoch);
         // Schedules and dropout go on from where the epochs before would have left them.
@@ -141,6 +168,18 @@ impl<'t, L: Learner> Session<'t, L> {
         let updates = progress.updates_per_epoch() as u64;
         progress.step = (epochs.initial_epoch as u64).saturating_mul(updates);
         trainer.reset(progress)?;
+        let (mut saving, loaded, records) = match opened {
+            Some(Opened { saving, loaded, records }) => (Some(saving), loaded, records),
+            None => (None, None, Vec::new()),
+        };
+        let accepts_changes = saving.as_ref().is_some_and(Saving::accepts_changes);
+        if let Some(loaded) = &loaded {
+            trainer.restore(loaded, accepts_changes)?;
+        }
+        if let Some(saving) = &mut saving {
+            saving.begin(&records)?;
+        }
+        trainer.is_resumed = loaded.is_some();
         let has_progbar = epochs.verbose > 0 && trainer.get::<ProgbarLogger>().is_none();
         if has_progbar {
             // Last in the list, so that it shows what callbacks added to the logs.
@@ -157,9 +196,22 @@ impl<'t, L: Learner> Session<'t, L> {
             is_finished: false,
             in_epoch: false,
             has_progbar,
+            is_verbose: epochs.verbose > 0,
             epoch_logs: None,
+            saving,
+            reenters: false,
+            went_back: false,
         };
-        let begun = session.trainer.emit(&mut Event::TrainBegin);
+        let mut begun = session.trainer.emit(&mut Event::TrainBegin);
+        if let Some(loaded) = &loaded {
+            session.go_on_from(loaded);
+            // The run has begun before: beginning it again changes nothing.
+            let trainer = &mut *session.trainer;
+            let restored = trainer
+                .restore_rate(loaded)
+                .and_then(|()| trainer.restore_model(loaded, accepts_changes));
+            begun = first_error(begun, restored);
+        }
         if session.keep(begun).is_err() {
             session.end()?;
         }
@@ -179,9 +231,14 @@ impl<'t, L: Learner> Session<'t, L> {
         }
         let mut order = Vec::new();
         let mut weights = Vec::new();
-        while self.begin_epoch()? {
+        'epochs: while self.begin_epoch()? {
             plan.order(self.trainer.seed, self.trainer.progress.epoch, &mut order);
-            for indices in order.chunks_mut(plan.train.batch_size) {
+            // Not from the first where the run goes on in the middle of an epoch.
+            let first = self.trainer.progress.batch;
+            for indices in order.chunks_mut(plan.train.batch_size).skip(first) {
+                if first > 0 && self.should_stop() {
+                    break;
+                }
                 let data_time = self.trainer.costs.as_mut().map(|costs| &mut costs.data);
                 let batch = timed(data_time, || {
                     guard("the data set", || plan.train.get(indices, &mut weights))
@@ -189,6 +246,9 @@ impl<'t, L: Learner> Session<'t, L> {
                 let batch = self.keep(batch)?;
                 let weights = (!weights.is_empty()).then_some(weights.as_slice());
                 self.train_batch(batch, weights)?;
+                if std::mem::take(&mut self.went_back) {
+                    continue 'epochs;
+                }
                 if self.should_stop() {
                     break;
                 }
@@ -200,16 +260,23 @@ impl<'t, L: Learner> Session<'t, L> {
                 self.validate_batches(validation)?;
             }
             self.end_epoch()?;
+            self.went_back = false;
         }
         Ok(())
     }
 
     /// Begins the next epoch; false when there is none: all were run, or a stop was asked for.
     ///
+    /// A run that goes on from a checkpoint in the middle of an epoch begins with that one:
+    /// [`progress`](Self::progress) says how many of its batches were trained.
+    ///
     /// # Errors
     /// When a callback fails, or the run has failed before.
     pub fn begin_epoch(&mut self) -> Result<bool> {
         self.go_on()?;
+        if self.is_interrupted {
+            return Ok(false);
+        }
         if self.in_epoch {
             return self.keep(Err(Error::msg("begin_epoch inside an epoch; call end_epoch first")));
         }
@@ -220,15 +287,18 @@ impl<'t, L: Learner> Session<'t, L> {
             self.is_interrupted = true;
         }
         let is_over = self.is_interrupted
-            || self.trainer.requests.stop.is_some()
+            || (self.trainer.requests.stop.is_some() && !self.reenters)
             || self.next_epoch >= self.epochs;
         if is_over {
             return Ok(false);
         }
         self.trainer.progress.epoch = self.next_epoch;
-        self.trainer.progress.batch = 0;
         self.next_epoch += 1;
         self.in_epoch = true;
+        if std::mem::take(&mut self.reenters) {
+            return Ok(true);
+        }
+        self.trainer.progress.batch = 0;
         self.epoch_logs = None;
         self.trainer.learner.reset_metrics();
         self.trainer.batch_logs = None;
@@ -283,6 +353,7 @@ impl<'t, L: Learner> Session<'t, L> {
         self.trainer.batch_logs = None;
         let mut backward_end = Event::BackwardEnd(BackwardEnd::default());
         self.trainer.emit(&mut backward_end)?;
+        let step_before = self.trainer.progress.step;
         let (is_skipped, is_put_off) = match &backward_end {
             Event::BackwardEnd(step) => (step.is_update_skipped(), step.is_accumulating()),
             _ => (false, false),
@@ -304,7 +375,8 @@ impl<'t, L: Learner> Session<'t, L> {
         let index = progress.batch;
         self.trainer.emit(&mut Event::TrainBatchEnd(BatchEnd { index, size }))?;
         self.trainer.progress.batch += 1;
-        Ok(())
+        self.after_validation();
+        self.barrier(self.trainer.progress.step != step_before)
     }
 
     /// Whether a stop was asked for, by a callback or from outside; looked at after each batch.
@@ -328,7 +400,7 @@ impl<'t, L: Learner> Session<'t, L> {
     }
 
     fn validate_batches(&mut self, batches: &Batches<'_, L::Batch>) -> Result<Logs> {
-        let read = self.read_epoch_logs();
+        let read = self.read_epoch_logs().and_then(|()| self.before_validation());
         self.keep(read)?;
         let tested = self.trainer.test(batches);
         let Some(logs) = self.keep(tested)? else {
@@ -360,13 +432,14 @@ impl<'t, L: Learner> Session<'t, L> {
     /// When a callback fails, or the run has failed before.
     pub fn end_epoch(&mut self) -> Result {
         self.go_on()?;
-        if !std::mem::take(&mut self.in_epoch) {
+        if !self.in_epoch {
             return Ok(());
         }
         if self.is_interrupted || self.trainer.stop.is_stopped() {
             self.is_interrupted = true;
             return Ok(());
         }
+        self.in_epoch = false;
         let read = self.read_epoch_logs();
         self.keep(read)?;
         let mut logs = self.epoch_logs.take().unwrap_or_default();
@@ -374,9 +447,13 @@ impl<'t, L: Learner> Session<'t, L> {
         let learning_rate = self.trainer.learning_rate.clone();
         let end = EpochEnd { logs: &mut logs, learning_rate: &learning_rate };
         let ended = self.trainer.emit(&mut Event::EpochEnd(end));
+        self.after_validation();
         // The epoch was run, also where a callback failed on it.
+        self.record_epoch(&logs, &learning_rate);
         self.trainer.history.push(self.trainer.progress.epoch, logs);
-        self.keep(ended)
+        self.trainer.progress.batch = 0;
+        let saved = ended.and_then(|()| self.barrier(false));
+        self.keep(saved)
     }
 
     /// Ends the run: `on_train_end`, told how it went; returns the history.
@@ -441,7 +518,7 @@ impl<'t, L: Learner> Session<'t, L> {
         }
         let ending = if self.is_interrupted || (self.in_epoch && self.trainer.stop.is_stopped()) {
             Ending::Interrupted
-        } else if let Some(reason) = self.trainer.requests.stop.take() {
+        } else if let Some(reason) = self.trainer.requests.stop.clone() {
             Ending::Stopped(reason)
         } else if self.next_epoch < self.epochs || self.in_epoch {
             // A loop written by hand was left early.
@@ -449,9 +526,20 @@ impl<'t, L: Learner> Session<'t, L> {
         } else {
             Ending::Completed
         };
+        if self.failure.is_none() {
+            // Before callbacks are told: some of them set the model to what the run is to leave.
+            let saved = self.save_end(&ending);
+            let _ = self.keep(saved);
+        } else {
+            self.wait_for_save();
+        }
         let failure = self.failure.take();
         let outcome = failure.as_ref().map_or(ending.outcome(), Outcome::Failed);
         let ended = self.trainer.emit(&mut Event::TrainEnd(outcome));
+        let recorded = self.record_end(&ended.as_ref().err().map_or(outcome, Outcome::Failed));
+        let ended = first_error(ended, recorded);
+        self.saving = None;
+        self.trainer.requests.stop = None;
         self.trainer.history.ending = ending;
         self.trainer.sum_up_costs();
         if self.has_progbar {

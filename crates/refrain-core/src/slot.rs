@@ -11,6 +11,7 @@ use crate::event::{Event, Hook, Scope, TestEnd};
 use crate::logs::Logs;
 use crate::outcome::Outcome;
 use crate::run::Run;
+use crate::state::State;
 
 /// A callback with what the loop remembers of it.
 pub(crate) struct Slot {
@@ -50,6 +51,14 @@ impl Slot {
         self.entry.disabled = None;
         let loaded = self.entry.callback.load_state(None);
         loaded.map_err(|e| e.context(format!("callback `{}`", self.name)))
+    }
+
+    /// The callback's state, as a checkpoint keeps it.
+    pub(crate) fn save_state(&self) -> Result<Option<State>> {
+        let callback = AssertUnwindSafe(|| self.entry.callback.save_state());
+        catch_unwind(callback)
+            .unwrap_or_else(|panic| Err(Error::msg(format!("panicked: {}", panic_text(&*panic)))))
+            .map_err(|e| e.context(format!("state of callback `{}`", self.name)))
     }
 
     /// The callback as a `C`, looking through wrappers.
@@ -103,6 +112,11 @@ impl Entry {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Sets the callback's state to a saved one.
+    pub(crate) fn restore(&mut self, saved: Option<&State>) -> Result {
+        self.callback.load_state(saved)
     }
 
     /// The base rate was changed: by its owner, or by nobody's leave.

@@ -1,5 +1,7 @@
 //! What a callback remembers between events, in the form in which it is saved.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -25,7 +27,7 @@ use crate::weights::Weights;
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     value: serde_json::Value,
-    weights: Option<Weights>,
+    weights: Option<Arc<Weights>>,
 }
 
 impl State {
@@ -40,8 +42,9 @@ impl State {
         Ok(Self { value, weights: None })
     }
 
-    /// Saves weights beside the value.
-    pub fn with_weights(mut self, weights: Option<Weights>) -> Self {
+    /// Saves weights beside the value. Shared, so that a checkpoint needs no copy of what a callback
+    /// keeps.
+    pub fn with_weights(mut self, weights: Option<Arc<Weights>>) -> Self {
         self.weights = weights;
         self
     }
@@ -52,7 +55,7 @@ impl State {
     }
 
     /// The weights saved beside the value.
-    pub fn weights(&self) -> Option<&Weights> {
+    pub fn weights(&self) -> Option<&Arc<Weights>> {
         self.weights.as_ref()
     }
 

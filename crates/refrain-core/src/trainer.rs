@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::callback::Callback;
 use crate::check;
+use crate::checkpoint::{Checkpoints, Resumption, SaveHandle};
 use crate::console::Console;
 use crate::costs::Costs;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::files::Files;
 use crate::finding::{RunPlan, Severity};
 use crate::fit::{Batches, Fit, Plan};
 use crate::history::History;
@@ -62,6 +64,12 @@ pub struct Trainer<L: Learner> {
     warns: bool,
     /// Where this run's time went so far, where it is measured.
     pub(crate) costs: Option<Costs>,
+    pub(crate) files: Files,
+    pub(crate) checkpoints: Option<Checkpoints>,
+    pub(crate) save: SaveHandle,
+    /// The run that the next `fit` goes on with.
+    pub(crate) resumption: Option<Resumption>,
+    pub(crate) is_resumed: bool,
 }
 
 impl<L: Learner> Trainer<L> {
@@ -102,6 +110,11 @@ impl<L: Learner> Trainer<L> {
             is_rehearsal: false,
             warns: true,
             costs: None,
+            files: Files::default(),
+            checkpoints: None,
+            save: SaveHandle::default(),
+            resumption: None,
+            is_resumed: false,
         }
     }
 
@@ -144,6 +157,10 @@ impl<L: Learner> Trainer<L> {
     pub fn rehearse(mut self) -> Self {
         self.is_rehearsal = true;
         self
+    }
+
+    pub(crate) fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
     }
 
     /// Leaves out the warnings of the check that every run begins with, for who has shown those of
@@ -403,6 +420,8 @@ impl<L: Learner> Trainer<L> {
             trial: trial.as_ref(),
             callback: "",
             is_rehearsal: self.is_rehearsal,
+            is_resumed: self.is_resumed,
+            files: &self.files,
         };
         let mut failures = Vec::new();
         let hook = event.hook();

@@ -1,11 +1,13 @@
 //! A snapshot of a model's weights: named arrays on the host, exact to the bit.
 
+use std::io;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Escaped, Result};
-use crate::files;
+use crate::files::Files;
 
 /// A file larger than this (1 TiB) is no model.
 const MAX_FILE_BYTES: u64 = 1 << 40;
@@ -59,6 +61,11 @@ impl WeightDtype {
             WeightDtype::U8 => Dtype::U8,
             WeightDtype::Bool => Dtype::BOOL,
         }
+    }
+
+    /// Bits of an element.
+    fn bits(self) -> usize {
+        self.to_safetensors().bitsize()
     }
 
     fn from_safetensors(dtype: Dtype) -> Option<Self> {
@@ -121,6 +128,13 @@ impl Weights {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
+    /// The elements of the array `name`, where it is one of f32.
+    pub fn f32s(&self, name: &str) -> Option<Vec<f32>> {
+        let tensor = self.get(name).filter(|tensor| tensor.dtype == WeightDtype::F32)?;
+        let (elements, _) = tensor.bytes.as_chunks();
+        Some(elements.iter().map(|x| f32::from_le_bytes(*x)).collect())
+    }
+
     /// Names in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|tensor| tensor.name.as_str())
@@ -143,10 +157,19 @@ impl Weights {
                 new.tensors.len()
             )));
         }
-        for (average, new) in self.tensors.iter().zip(&new.tensors) {
-            average.check_averaging(new)?;
+        // By names: a snapshot that was read from a file has another order.
+        let partner = |average: &WeightTensor, i: usize| {
+            let same = new.tensors.get(i).filter(|new| new.name == average.name);
+            same.or_else(|| new.get(&average.name)).ok_or_else(|| {
+                let name = Escaped(&average.name);
+                Error::data(format!("the average has a tensor `{name}`, the new weights have none"))
+            })
+        };
+        for (i, average) in self.tensors.iter().enumerate() {
+            average.check_averaging(partner(average, i)?)?;
         }
-        for (average, new) in self.tensors.iter_mut().zip(&new.tensors) {
+        for (i, average) in self.tensors.iter_mut().enumerate() {
+            let new = partner(average, i)?;
             match average.dtype {
                 WeightDtype::F32 => average_f32(&mut average.bytes, &new.bytes, keep),
                 WeightDtype::F64 => average_f64(&mut average.bytes, &new.bytes, keep),
@@ -192,6 +215,50 @@ impl Weights {
         safetensors::serialize(views, None).map_err(Error::wrap)
     }
 
+    /// Writes snapshots into one safetensors file, with a prefix in front of each one's names, piece
+    /// by piece: without a second copy of them.
+    pub(crate) fn write(
+        parts: &[(&str, &Weights)],
+        put: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut tensors: Vec<(&str, &WeightTensor)> = parts
+            .iter()
+            .flat_map(|(prefix, weights)| weights.tensors.iter().map(|tensor| (*prefix, tensor)))
+            .collect();
+        // Wide elements first, so that each tensor lies at a multiple of its elements' size. In the
+        // model's order among them.
+        tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype.bits()));
+        let mut header = Map::new();
+        let mut offset = 0;
+        for (prefix, tensor) in &tensors {
+            let end = offset + tensor.bytes.len();
+            let entry = json!({
+                "dtype": tensor.dtype.to_safetensors(),
+                "shape": tensor.shape,
+                "data_offsets": [offset, end],
+            });
+            let name = format!("{prefix}{}", tensor.name);
+            if header.insert(name, entry).is_some() {
+                let problem = format!("two tensors are named `{prefix}{}`", tensor.name);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            }
+            offset = end;
+        }
+        let mut header = Value::Object(header).to_string();
+        while !header.len().is_multiple_of(8) {
+            header.push(' ');
+        }
+        put(&(header.len() as u64).to_le_bytes())?;
+        put(header.as_bytes())?;
+        tensors.iter().try_for_each(|(_, tensor)| put(&tensor.bytes))
+    }
+
+    /// The first tensor that holds NaN or an infinity.
+    pub(crate) fn not_finite(&self) -> Option<&str> {
+        let bad = self.tensors.iter().find(|tensor| !tensor.is_finite())?;
+        Some(&bad.name)
+    }
+
     /// Reads a safetensors file's bytes. Names come sorted by offset, as stored.
     ///
     /// # Errors
@@ -223,7 +290,15 @@ impl Weights {
     /// # Errors
     /// When the file cannot be written; what was there before is still there.
     pub fn save(&self, path: &Path) -> Result {
-        files::write_atomically(path, &self.to_safetensors()?)
+        self.save_on(&Files::default(), path)
+    }
+
+    /// As [`save`](Self::save), on the disk of a run.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn save_on(&self, files: &Files, path: &Path) -> Result {
+        files.write_atomically(path, &self.to_safetensors()?)
     }
 
     /// Reads a safetensors file.
@@ -231,16 +306,34 @@ impl Weights {
     /// # Errors
     /// When the file cannot be read or is none; the message names it.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = files::read(path, MAX_FILE_BYTES)?;
+        let bytes = Files::default().read(path, MAX_FILE_BYTES)?;
         Self::from_safetensors(&bytes).map_err(|e| e.context(format!("`{}`", path.display())))
     }
 }
 
 impl WeightTensor {
+    fn is_finite(&self) -> bool {
+        // All bits of the exponent are set in what is not finite.
+        match self.dtype {
+            WeightDtype::F32 => {
+                let (elements, _) = self.bytes.as_chunks();
+                elements.iter().all(|x| f32::from_le_bytes(*x).is_finite())
+            }
+            WeightDtype::F64 => {
+                let (elements, _) = self.bytes.as_chunks();
+                elements.iter().all(|x| f64::from_le_bytes(*x).is_finite())
+            }
+            WeightDtype::F16 | WeightDtype::BF16 => {
+                let exponent = if self.dtype == WeightDtype::F16 { 0x7c00 } else { 0x7f80 };
+                let (elements, _) = self.bytes.as_chunks();
+                elements.iter().all(|x| u16::from_le_bytes(*x) & exponent != exponent)
+            }
+            _ => true,
+        }
+    }
+
     fn check_averaging(&self, new: &Self) -> Result {
-        let problem = if self.name != new.name {
-            format!("an average has the tensor `{}`", Escaped(&self.name))
-        } else if self.shape != new.shape || self.bytes.len() != new.bytes.len() {
+        let problem = if self.shape != new.shape || self.bytes.len() != new.bytes.len() {
             format!("the average's shape is {:?}, the new one's {:?}", self.shape, new.shape)
         } else if self.dtype != new.dtype {
             format!("the average is {:?}, the new one {:?}", self.dtype, new.dtype)
@@ -311,7 +404,7 @@ mod tests {
         };
         for (average, new, message) in [
             (one(1.0), Weights::default(), "an average over 1 tensors cannot take in 0"),
-            (one(1.0), one(1.0).prefixed("x/"), "tensor `x/w`: an average has the tensor `w`"),
+            (one(1.0), one(1.0).prefixed("x/"), "a tensor `w`, the new weights have none"),
             (
                 one(1.0),
                 Weights::from_f32([("w", vec![2], vec![1.0, 2.0])]),

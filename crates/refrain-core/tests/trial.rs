@@ -81,6 +81,14 @@ impl ModelAccess for Quadratic {
 }
 
 impl Learner for Quadratic {
+    fn step_state(&self) -> Result<Weights> {
+        Ok(Weights::default())
+    }
+
+    fn set_step_state(&mut self, _: &Weights) -> Result {
+        Ok(())
+    }
+
     type Batch = Vec<f64>;
     type Output = ();
 

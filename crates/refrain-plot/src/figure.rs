@@ -6,7 +6,7 @@ use crate::error::{PlotError, printable, printable_path};
 use crate::png;
 use crate::scene::Scene;
 use crate::svg;
-use refrain_core::files;
+use refrain_core::files::Files;
 
 /// Width of every picture in pixels.
 pub(crate) const WIDTH: u32 = 1000;
@@ -64,12 +64,21 @@ impl Figure {
     /// When the extension is another one, or the file cannot be written; what was
     /// there before is then still there.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), PlotError> {
+        self.write_on(&Files::default(), path)
+    }
+
+    /// As [`write`](Self::write), on the disk of a run.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_on(&self, files: &Files, path: impl AsRef<Path>) -> Result<(), PlotError> {
         let path = path.as_ref();
         let bytes = match Format::of(path)? {
             Format::Png => self.to_png()?,
             Format::Svg => self.to_svg().into_bytes(),
         };
-        files::replace(path, &bytes)
+        files
+            .replace(path, &bytes)
             .map_err(|source| PlotError::Write { path: printable_path(path), source })
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use refrain_core::files;
+use refrain_core::files::Files;
 
 use crate::error::{PlotError, printable, printable_path};
 use crate::lenient_json::quote_bare_numbers;
@@ -80,7 +80,8 @@ impl TrainingLog {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, PlotError> {
         let path = path.as_ref();
         let name = printable_path(path);
-        let bytes = files::contents(path)
+        let bytes = Files::default()
+            .contents(path)
             .map_err(|source| PlotError::Read { path: name.clone(), source })?;
         let text = std::str::from_utf8(&bytes).map_err(|error| PlotError::Log {
             log: name.clone(),

@@ -1,12 +1,11 @@
 //! The callback that looks for a learning rate before the run.
 
-use std::fs;
 use std::path::PathBuf;
 
 use refrain_core::event::Hook;
 use refrain_core::options::Section;
 use refrain_core::{
-    Access, BuildContext, Callback, Error, FromOptions, Outcome, Result, Run, State, Trial, files,
+    Access, BuildContext, Callback, Error, FromOptions, Outcome, Result, Run, State, Trial,
 };
 use serde::{Deserialize, Serialize};
 
@@ -184,15 +183,15 @@ impl LrFinder {
         run.print(&format!("{name}: {}", in_words(trial)));
         let curve = Curve { steepest: trial.steepest(), valley: trial.valley(), trial };
         let json = serde_json::to_vec_pretty(&curve).map_err(Error::wrap)?;
-        files::write_atomically(&self.file, &json)?;
+        run.files().write_atomically(&self.file, &json)?;
         if trial.points.len() < 2 {
             return Ok(());
         }
         if let Some(folder) = self.picture.parent() {
-            fs::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, e))?;
+            run.files().create_folders(folder)?;
         }
         let figure = Figure::trial(trial, "Loss by learning rate").map_err(Error::wrap)?;
-        figure.write(&self.picture).map_err(Error::wrap)
+        figure.write_on(run.files(), &self.picture).map_err(Error::wrap)
     }
 }
 
@@ -322,6 +321,8 @@ impl FromOptions for LrFinder {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use refrain_core::console::Console;
     use refrain_core::testing::Script;

@@ -1,9 +1,9 @@
 //! The callback that draws a run when it ends.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use refrain_core::event::Hook;
+use refrain_core::files::Files;
 use refrain_core::options::{Section, Value};
 use refrain_core::{
     Access, BuildContext, Callback, Error, FromOptions, History, Outcome, Result, Run,
@@ -86,14 +86,14 @@ impl TrainingPlot {
         &self.file
     }
 
-    fn draw(&self, history: &History) -> Result<(), PlotError> {
+    fn draw(&self, files: &Files, history: &History) -> Result<(), PlotError> {
         // Epochs count from 1 in everything written.
         let epochs = history.iter().map(|(epoch, _)| epoch as u64 + 1).collect();
         let names = history.names();
         let columns = names.iter().map(|name| ((*name).to_owned(), history.column(name))).collect();
         let log = TrainingLog::from_columns(epochs, columns)?;
         let options = Options { metrics: self.metrics.clone(), ..Options::default() };
-        Figure::training(&log, &options)?.write(&self.file)
+        Figure::training(&log, &options)?.write_on(files, &self.file)
     }
 }
 
@@ -103,9 +103,9 @@ impl Callback for TrainingPlot {
             return Ok(());
         }
         if let Some(folder) = self.file.parent() {
-            fs::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, e))?;
+            run.files().create_folders(folder)?;
         }
-        self.draw(run.history).map_err(Error::wrap)
+        self.draw(run.files(), run.history).map_err(Error::wrap)
     }
 
     fn access(&self) -> Access {

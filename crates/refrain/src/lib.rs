@@ -20,6 +20,7 @@ pub mod prelude {
         Accuracy, Adam, ArrayDataset, BinaryCrossentropy, CategoricalCrossentropy, Forward,
         MeanSquaredError, Sequential, Sgd, SparseCategoricalCrossentropy,
     };
+    pub use refrain_core::checkpoint::{Checkpoints, Every};
     pub use refrain_core::{
         BackwardEnd, BatchEnd, Callback, CallbackExt as _, EpochEnd, Error, Fit, LambdaCallback,
         Logs, Monitor, OnFailure, Outcome, Result, Run, Trainer,

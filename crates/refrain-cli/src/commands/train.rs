@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use refrain::console::Console;
-use refrain::{Ending, Error, ModelAccess as _, Registry, Result, StopHandle, files};
+use refrain::{Ending, Error, ModelAccess as _, Registry, Result, StopHandle, files::Files};
 
 use super::load;
 use crate::args::TrainArgs;
@@ -64,7 +64,8 @@ pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
     let model = trainer.learner().weights();
     let model = model.and_then(|weights| weights.save(&folder.file("model.safetensors")));
     let summary_file = folder.file("summary.json");
-    let saved = model.and(files::write_atomically(&summary_file, summary.to_json().as_bytes()));
+    let saved =
+        model.and(Files::default().write_atomically(&summary_file, summary.to_json().as_bytes()));
     if args.verbose > 0 {
         say(&summary.to_text(folder.path(), &folder.list()))?;
         if let Some(costs) = trainer.costs() {

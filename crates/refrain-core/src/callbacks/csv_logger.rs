@@ -10,7 +10,7 @@ use super::python_format::repr;
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
 use crate::event::{EpochEnd, Hook};
-use crate::files;
+use crate::files::Files;
 use crate::logs::Logs;
 use crate::options::Section;
 use crate::registry::{BuildContext, FromOptions};
@@ -128,11 +128,11 @@ impl CsvLogger {
     }
 
     /// The file's whole lines, at most the first `most` bytes.
-    fn whole_lines(&self, most: u64) -> Result<Vec<u8>> {
-        if !self.filename.exists() {
+    fn whole_lines(&self, files: &Files, most: u64) -> Result<Vec<u8>> {
+        if !files.exists(&self.filename) {
             return Ok(Vec::new());
         }
-        let mut bytes = files::read(&self.filename, MAX_FILE_BYTES)?;
+        let mut bytes = files.read(&self.filename, MAX_FILE_BYTES)?;
         bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         bytes.truncate(end);
@@ -171,33 +171,33 @@ impl CsvLogger {
     }
 
     /// Writes what is `new`, after what was written before.
-    fn write(&mut self, new: &str) -> Result {
-        files::append_at(&self.filename, self.state.length, new.as_bytes())?;
+    fn write(&mut self, files: &Files, new: &str) -> Result {
+        files.append_at(&self.filename, self.state.length, new.as_bytes())?;
         self.state.length += new.len() as u64;
         Ok(())
     }
 
     /// Makes the file what it was at the checkpoint: rows and columns that were added since are cut
     /// off, and a file that is gone gets its header.
-    fn go_back(&mut self) -> Result {
-        let lines = self.whole_lines(u64::MAX)?;
+    fn go_back(&mut self, files: &Files) -> Result {
+        let lines = self.whole_lines(files, u64::MAX)?;
         let cells = self.state.columns.len() + 1;
         let header = self.header();
         let kept = cut_lines(&lines, &header, self.separator, cells, self.state.rows);
-        files::write_atomically(&self.filename, kept.as_bytes())?;
+        files.write_atomically(&self.filename, kept.as_bytes())?;
         self.state.rows = rows(kept.as_bytes());
         self.state.length = kept.len() as u64;
         Ok(())
     }
 
     /// Adds columns to a file that has rows.
-    fn widen(&mut self, new: Vec<String>) -> Result {
-        let lines = self.whole_lines(self.state.length)?;
+    fn widen(&mut self, files: &Files, new: Vec<String>) -> Result {
+        let lines = self.whole_lines(files, self.state.length)?;
         let separator = self.separator;
         let header = format!("{separator}{}", line(separator, new.iter().cloned()));
         let missing = format!("{separator}NA").repeat(new.len());
         let widened = extend_lines(&lines, header.trim_end(), &missing);
-        files::write_atomically(&self.filename, &widened)?;
+        files.write_atomically(&self.filename, &widened)?;
         self.state.columns.extend(new);
         self.state.length = widened.len() as u64;
         Ok(())
@@ -211,16 +211,16 @@ impl Callback for CsvLogger {
         }
         let is_resumed = self.state != CsvLoggerState::default();
         if is_resumed {
-            return self.go_back();
+            return self.go_back(run.files());
         }
-        let lines = if self.append { self.whole_lines(u64::MAX)? } else { Vec::new() };
+        let lines = if self.append { self.whole_lines(run.files(), u64::MAX)? } else { Vec::new() };
         if !lines.is_empty() {
             self.state.columns = self.old_columns(&lines)?;
             self.state.rows = rows(&lines);
         }
         self.state.length = lines.len() as u64;
         // Cuts off half a row.
-        self.write("")
+        self.write(run.files(), "")
     }
 
     fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {
@@ -241,10 +241,10 @@ impl Callback for CsvLogger {
             self.state.columns = new;
             text = self.header();
         } else if !new.is_empty() {
-            self.widen(new)?;
+            self.widen(run.files(), new)?;
         }
         text.push_str(&self.row(run.progress.epoch, epoch.logs));
-        self.write(&text)?;
+        self.write(run.files(), &text)?;
         self.state.rows += 1;
         Ok(())
     }

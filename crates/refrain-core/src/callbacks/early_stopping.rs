@@ -1,5 +1,7 @@
 //! Stops when a metric has stopped improving; restores the best weights.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::callback::{Access, Callback};
@@ -104,7 +106,7 @@ pub struct EarlyStoppingState {
     pub stopped_epoch: Option<usize>,
     /// Saved beside the rest, as weights.
     #[serde(skip)]
-    best_weights: Option<Weights>,
+    best_weights: Option<Arc<Weights>>,
 }
 
 impl EarlyStopping {
@@ -212,7 +214,7 @@ impl Callback for EarlyStopping {
             state.best = Some(value);
             state.best_epoch = Some(now);
             if self.restore_best_weights {
-                state.best_weights = Some(run.model.weights()?);
+                state.best_weights = Some(Arc::new(run.model.weights()?));
             }
             let beats_baseline =
                 self.baseline.is_none_or(|baseline| self.monitor.is_better(value, Some(baseline)));

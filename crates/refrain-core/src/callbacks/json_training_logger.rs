@@ -11,7 +11,6 @@ use super::plain_state;
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
 use crate::event::{EpochEnd, Hook};
-use crate::files;
 use crate::learning_rate::LearningRate;
 use crate::logs::{Logs, non_finite_kind};
 use crate::options::Section;
@@ -114,7 +113,8 @@ impl JsonTrainingLogger {
         if run.is_rehearsal() {
             return Ok(());
         }
-        files::write_atomically(&self.log_file, format!("[{}\n]\n", self.state.entries).as_bytes())
+        let text = format!("[{}\n]\n", self.state.entries);
+        run.files().write_atomically(&self.log_file, text.as_bytes())
     }
 }
 

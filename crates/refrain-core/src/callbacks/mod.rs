@@ -1,5 +1,6 @@
 //! The callbacks that come with Refrain; one file each.
 
+mod backup_and_restore;
 mod csv_logger;
 mod csv_text;
 #[cfg(feature = "device-stats")]
@@ -31,6 +32,7 @@ mod warmup_cosine_scheduler;
 
 use crate::registry::CallbackRegistry;
 
+pub use backup_and_restore::BackupAndRestore;
 pub use csv_logger::{CsvLogger, CsvLoggerState};
 #[cfg(feature = "device-stats")]
 pub use device_stats::DeviceStats;

@@ -10,7 +10,6 @@ use super::saved_files::{Keep, SavedFile, SavedFiles};
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
 use crate::event::{BatchEnd, EpochEnd, Hook};
-use crate::files;
 use crate::finding::{Finding, RunPlan};
 use crate::fit::ValidationFreq;
 use crate::logs::Logs;
@@ -244,11 +243,11 @@ impl ModelCheckpoint {
         if run.is_rehearsal() {
             return Ok(());
         }
-        run.model.weights()?.save(&path)?;
+        run.model.weights()?.save_on(run.files(), &path)?;
         if self.verbose {
             run.print(&format!("Epoch {}: finished saving model to {}", epoch + 1, path.display()));
         }
-        dropped.iter().try_for_each(|path| files::remove(path))
+        dropped.iter().try_for_each(|path| run.files().remove(path))
     }
 
     /// Whether the value is the best so far; then it is kept as such.

@@ -1,5 +1,7 @@
 //! Ends the run with the mean of the weights of its last epochs.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::callback::{Access, Callback};
@@ -93,7 +95,7 @@ pub struct StochasticWeightAveragingState {
     pub epochs: u64,
     /// Saved beside the rest, as weights.
     #[serde(skip)]
-    mean: Option<Weights>,
+    mean: Option<Arc<Weights>>,
 }
 
 impl Default for StochasticWeightAveraging {
@@ -182,8 +184,8 @@ impl Callback for StochasticWeightAveraging {
         let StochasticWeightAveragingState { epochs, mean } = &mut self.state;
         let n = *epochs as f64;
         match mean {
-            Some(mean) => mean.average_with(&weights, n / (n + 1.0))?,
-            none => *none = Some(weights),
+            Some(mean) => Arc::make_mut(mean).average_with(&weights, n / (n + 1.0))?,
+            none => *none = Some(Arc::new(weights)),
         }
         *epochs += 1;
         Ok(())
@@ -364,7 +366,7 @@ mod tests {
     #[test]
     fn the_state_holds_the_mean() {
         let mut saved = swa();
-        saved.state = StochasticWeightAveragingState { epochs: 3, mean: Some(one(2.0)) };
+        saved.state = StochasticWeightAveragingState { epochs: 3, mean: Some(Arc::new(one(2.0))) };
         let mut loaded = swa();
         loaded.load_state(saved.save_state().unwrap().as_ref()).unwrap();
         assert_eq!(loaded, saved);

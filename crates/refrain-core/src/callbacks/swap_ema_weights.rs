@@ -1,5 +1,7 @@
 //! Keeps a moving average of the weights, and evaluates with it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::callback::{Access, Callback};
@@ -273,7 +275,7 @@ impl Callback for SwapEmaWeights {
             let weights = weights.clone().unwrap_or_default();
             both.tensors.extend(weights.prefixed(prefix).tensors);
         }
-        let weights = average.as_ref().map(|_| both);
+        let weights = average.as_ref().map(|_| Arc::new(both));
         State::new(&self.state).map(|state| Some(state.with_weights(weights)))
     }
 

@@ -12,6 +12,7 @@ use crate::callback::{Access, Callback, OnFailure, RateAccess};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::event::{Event, Hook, Scope};
+use crate::files::Files;
 use crate::finding::{Finding, RunPlan};
 use crate::history::History;
 use crate::learner::{Clip, ModelAccess};
@@ -98,6 +99,8 @@ impl<C: Callback> Background<C> {
             queue: Arc::clone(&queue),
             name: run.callback_name().to_owned(),
             is_rehearsal: run.is_rehearsal(),
+            is_resumed: run.is_resumed(),
+            files: run.files().clone(),
         };
         thread::Builder::new()
             .name("refrain-background".to_owned())
@@ -307,6 +310,8 @@ struct Stage<C> {
     queue: Arc<EventQueue>,
     name: String,
     is_rehearsal: bool,
+    is_resumed: bool,
+    files: Files,
 }
 
 impl<C: Callback> Stage<C> {
@@ -344,6 +349,8 @@ impl<C: Callback> Stage<C> {
             batch_logs: &mut event.batch_logs.take(),
             callback: &self.name,
             is_rehearsal: self.is_rehearsal,
+            is_resumed: self.is_resumed,
+            files: &self.files,
             trial: None,
         };
         let called = AssertUnwindSafe(|| event.with(|event| callback.on_event(&mut run, event)));

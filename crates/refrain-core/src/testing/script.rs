@@ -262,6 +262,28 @@ impl Learner for ScriptLearner {
         self.has_trained = false;
         self.is_evaluating = false;
     }
+
+    fn step_state(&self) -> Result<Weights> {
+        let kept = [self.epoch as f32, f32::from(self.has_trained), self.kept as f32];
+        let mut state = Weights::from_f32([("place", vec![3], kept.to_vec())]);
+        if let Some(momentum) = self.momentum {
+            state
+                .tensors
+                .extend(Weights::from_f32([("momentum", vec![1], vec![momentum as f32])]).tensors);
+        }
+        Ok(state)
+    }
+
+    fn set_step_state(&mut self, state: &Weights) -> Result {
+        let (epoch, has_trained, kept) = match state.f32s("place").as_deref() {
+            Some([epoch, has_trained, kept]) => (*epoch, *has_trained, *kept),
+            _ => (0.0, 0.0, 0.0),
+        };
+        (self.epoch, self.has_trained, self.kept) =
+            (epoch as usize, has_trained > 0.0, kept as usize);
+        self.momentum = state.f32s("momentum").and_then(|x| x.first().map(|x| f64::from(*x)));
+        Ok(())
+    }
 }
 
 /// Samples without content; a batch is their number.

@@ -4,6 +4,7 @@ use crate::callback::Callback;
 use crate::console::{Console, Text};
 use crate::error::Result;
 use crate::event::{BatchEnd, Event, EventParts, Hook};
+use crate::files::Files;
 use crate::history::History;
 use crate::learner::{Learner as _, ModelAccess as _, TrainStep};
 use crate::learning_rate::LearningRate;
@@ -46,6 +47,7 @@ pub struct Stage {
     requests: Requests,
     batch_logs: Option<Logs>,
     console: Console,
+    files: Files,
     printed: Text,
     next: Option<Hook>,
     in_training: bool,
@@ -69,6 +71,7 @@ impl Clone for Stage {
             requests: self.requests.clone(),
             batch_logs: self.batch_logs.clone(),
             console,
+            files: self.files.clone(),
             printed,
             next: self.next,
             in_training: self.in_training,
@@ -92,6 +95,7 @@ impl Stage {
             requests: Requests::default(),
             batch_logs: None,
             console,
+            files: Files::default(),
             printed,
             next: Some(Hook::TrainBegin),
             in_training: true,
@@ -186,6 +190,8 @@ impl Stage {
             batch_logs: &mut self.batch_logs,
             callback: &name,
             is_rehearsal: false,
+            is_resumed: false,
+            files: &self.files,
             trial: None,
         };
         let is_training = hook == Hook::TrainBatchEnd;

@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use refrain_burn::burn::tensor::Tensor;
 use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
+use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Trainer, files};
+use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Trainer};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;
@@ -98,7 +99,8 @@ impl Recipe {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_with(registry: &Arc<Registry>, path: &Path, changes: &[String]) -> Result<Self> {
-        let bytes = files::read(path, MAX_BYTES).map_err(|e| Error::config(e.to_string()))?;
+        let bytes =
+            Files::default().read(path, MAX_BYTES).map_err(|e| Error::config(e.to_string()))?;
         let name = path.display().to_string();
         let text = std::str::from_utf8(&bytes).map_err(|e| {
             let at = e.valid_up_to();

@@ -18,6 +18,7 @@ use super::plain_state;
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
 use crate::event::{BatchEnd, EpochEnd, Hook, TestEnd};
+use crate::files::Files;
 use crate::finding::{Finding, RunPlan};
 use crate::logs::Logs;
 use crate::options::Section;
@@ -123,7 +124,7 @@ pub struct TensorBoard {
     update_freq: UpdateFreq,
     write_steps_per_second: bool,
     hparams: Vec<(String, HyperParameter)>,
-    files: Files,
+    writers: Writers,
     /// Between `on_train_begin` and `on_train_end`: files are closed by the latter.
     is_training: bool,
     batch_began: Option<Instant>,
@@ -154,7 +155,7 @@ pub enum UpdateFreq {
 
 /// The files of a run; each is made when there is something to write into it.
 #[derive(Debug, Default)]
-struct Files {
+struct Writers {
     train: Option<EventWriter>,
     validation: Option<EventWriter>,
     session: Option<EventWriter>,
@@ -175,7 +176,7 @@ impl TensorBoard {
             update_freq: UpdateFreq::Epoch,
             write_steps_per_second: false,
             hparams: Vec::new(),
-            files: Files::default(),
+            writers: Writers::default(),
             is_training: false,
             batch_began: None,
             epoch_began: None,
@@ -227,21 +228,21 @@ impl TensorBoard {
     }
 
     /// The file of the validation, made where it is missing.
-    fn validation(&mut self) -> Result<&mut EventWriter> {
-        let writer = match self.files.validation.take() {
+    fn validation(&mut self, files: &Files) -> Result<&mut EventWriter> {
+        let writer = match self.writers.validation.take() {
             Some(writer) => writer,
-            None => EventWriter::create(&self.log_dir.join("validation"))?,
+            None => EventWriter::create(files, &self.log_dir.join("validation"))?,
         };
-        Ok(self.files.validation.insert(writer))
+        Ok(self.writers.validation.insert(writer))
     }
 
-    fn write_epoch(&mut self, at: f64, epoch: u64, logs: &Logs) -> Result {
+    fn write_epoch(&mut self, files: &Files, at: f64, epoch: u64, logs: &Logs) -> Result {
         let tag = |name| Tag::new("epoch_", name, "");
         for (name, value) in logs.iter() {
             match name.strip_prefix("val_") {
-                Some(name) => self.validation()?.scalar(at, epoch, tag(name), value)?,
+                Some(name) => self.validation(files)?.scalar(at, epoch, tag(name), value)?,
                 None => {
-                    if let Some(train) = &mut self.files.train {
+                    if let Some(train) = &mut self.writers.train {
                         train.scalar(at, epoch, tag(name), value)?;
                     }
                 }
@@ -253,13 +254,14 @@ impl TensorBoard {
 
 impl Callback for TensorBoard {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
-        self.files = Files::default();
+        self.writers = Writers::default();
         if run.is_rehearsal() {
             return Ok(());
         }
-        self.files.train = Some(EventWriter::create(&self.log_dir.join("train"))?);
+        self.writers.train = Some(EventWriter::create(run.files(), &self.log_dir.join("train"))?);
         if !self.hparams.is_empty() {
-            let session = self.files.session.insert(EventWriter::create(&self.log_dir)?);
+            let session =
+                self.writers.session.insert(EventWriter::create(run.files(), &self.log_dir)?);
             let at = now();
             let content = hparams::session_start(&self.hparams, at);
             session.plugin(
@@ -291,7 +293,7 @@ impl Callback for TensorBoard {
         self.state.train_batches += 1;
         let step = self.state.train_batches;
         let is_due = step.is_multiple_of(freq);
-        let Some(train) = self.files.train.as_mut().filter(|_| is_due) else {
+        let Some(train) = self.writers.train.as_mut().filter(|_| is_due) else {
             return Ok(());
         };
         let at = now();
@@ -312,13 +314,13 @@ impl Callback for TensorBoard {
         }
         let (at, step) = (now(), run.progress.step);
         let is_training = self.is_training;
-        let writer = self.validation()?;
+        let writer = self.validation(run.files())?;
         for (name, value) in test.logs.iter() {
             writer.scalar(at, step, Tag::new("evaluation_", name, "_vs_iterations"), value)?;
         }
         if !is_training {
             writer.flush()?;
-            self.files.validation = None;
+            self.writers.validation = None;
         }
         Ok(())
     }
@@ -328,8 +330,8 @@ impl Callback for TensorBoard {
             return Ok(());
         }
         let (at, epoch) = (now(), run.progress.epoch);
-        self.write_epoch(at, epoch as u64, end.logs)?;
-        let Some(train) = &mut self.files.train else {
+        self.write_epoch(run.files(), at, epoch as u64, end.logs)?;
+        let Some(train) = &mut self.writers.train else {
             return Ok(());
         };
         if let Some((began, step)) = self.epoch_began.take() {
@@ -345,20 +347,20 @@ impl Callback for TensorBoard {
                 }
             }
         }
-        self.files.flush()
+        self.writers.flush()
     }
 
     fn on_train_end(&mut self, _: &mut Run<'_>, outcome: &Outcome<'_>) -> Result {
         self.is_training = false;
-        let mut files = std::mem::take(&mut self.files);
+        let mut writers = std::mem::take(&mut self.writers);
         let at = now();
-        if let Some(session) = &mut files.session
+        if let Some(session) = &mut writers.session
             && let Some(content) = hparams::session_end(outcome, at)
         {
             let tag = Tag::new("", hparams::SESSION_END, "");
             session.plugin(at, tag, hparams::PLUGIN, &content)?;
         }
-        files.flush()
+        writers.flush()
     }
 
     fn access(&self) -> Access {
@@ -420,7 +422,7 @@ impl Callback for TensorBoard {
 
 const STEPS_PER_SECOND: &str = "steps_per_second";
 
-impl Files {
+impl Writers {
     fn flush(&mut self) -> Result {
         let files = [&mut self.train, &mut self.validation, &mut self.session];
         files.into_iter().flatten().try_for_each(EventWriter::flush)

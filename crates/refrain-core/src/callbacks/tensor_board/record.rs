@@ -1,13 +1,15 @@
 //! Event files: records with checksums, in a file of a run's own.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::event::{Encoder, Tag};
 use super::histogram::Histogram;
+use crate::checksum::crc32c;
 use crate::error::{Error, Result};
+use crate::files::{Disk, DiskFile, Files};
 
 /// Bytes that are collected before they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -22,7 +24,7 @@ const MOST_SECONDS: f64 = 10.0;
 #[derive(Debug)]
 pub(super) struct EventWriter {
     path: PathBuf,
-    file: File,
+    file: Box<dyn DiskFile>,
     encoder: Encoder,
     buffer: Vec<u8>,
     written_at: f64,
@@ -33,9 +35,9 @@ pub(super) struct EventWriter {
 impl EventWriter {
     /// A new file in `folder`, which is made where it is missing. An old file is never gone on
     /// with: TensorBoard reads all of a folder, in the order of their names.
-    pub(super) fn create(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, e))?;
-        let (path, file) = create_file(folder)?;
+    pub(super) fn create(files: &Files, folder: &Path) -> Result<Self> {
+        files.create_folders(folder)?;
+        let (path, file) = create_file(files.disk(), folder)?;
         let mut writer = Self::over(path, file);
         // Written at once, so that a disk that takes nothing is found before training.
         writer.put(|encoder| encoder.file_version(now()));
@@ -43,7 +45,7 @@ impl EventWriter {
         Ok(writer)
     }
 
-    fn over(path: PathBuf, file: File) -> Self {
+    fn over(path: PathBuf, file: Box<dyn DiskFile>) -> Self {
         let buffer = Vec::with_capacity(BUFFER_BYTES);
         let encoder = Encoder::default();
         Self { path, file, encoder, buffer, written_at: now(), is_broken: false }
@@ -73,7 +75,7 @@ impl EventWriter {
     /// Hands everything to the operating system.
     pub(super) fn flush(&mut self) -> Result {
         self.written_at = now();
-        let written = if self.is_broken { Ok(()) } else { self.file.write_all(&self.buffer) };
+        let written = if self.is_broken { Ok(()) } else { self.file.append(&self.buffer) };
         self.is_broken |= written.is_err();
         self.buffer.clear();
         written.map_err(|e| Error::file("write", &self.path, e))
@@ -98,10 +100,12 @@ pub(super) fn now() -> f64 {
 
 /// `events.out.tfevents.<seconds>.<host>.<process>.<number>`, a name that sorts behind those that
 /// are there already.
-fn create_file(folder: &Path) -> Result<(PathBuf, File)> {
+fn create_file(disk: &dyn Disk, folder: &Path) -> Result<(PathBuf, Box<dyn DiskFile>)> {
     let host = host_name();
     let mut seconds = now() as u64;
-    if let Some(newest) = newest(folder).map_err(|e| Error::file("read the folder", folder, e))? {
+    if let Some(newest) =
+        newest(disk, folder).map_err(|e| Error::file("read the folder", folder, e))?
+    {
         // Two runs within a second, or a clock that was set back.
         seconds = seconds.max(newest + 1);
     }
@@ -109,7 +113,7 @@ fn create_file(folder: &Path) -> Result<(PathBuf, File)> {
     for number in 0_u64.. {
         let name = format!("{PREFIX}{seconds:010}.{host}.{process}.{number}");
         let path = folder.join(name);
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
+        match disk.create_new(&path) {
             Ok(file) => return Ok((path, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Error::file("create", &path, error)),
@@ -121,11 +125,10 @@ fn create_file(folder: &Path) -> Result<(PathBuf, File)> {
 const PREFIX: &str = "events.out.tfevents.";
 
 /// The seconds in the name of the newest event file.
-fn newest(folder: &Path) -> io::Result<Option<u64>> {
+fn newest(disk: &dyn Disk, folder: &Path) -> io::Result<Option<u64>> {
     let mut newest = None;
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let seconds = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('.').next());
+    for name in disk.list(folder)? {
+        let seconds = name.strip_prefix(PREFIX).and_then(|rest| rest.split('.').next());
         // Ten digits: until the year 2286; whoever made another name did not mean seconds.
         let seconds = seconds.filter(|digits| digits.len() == 10).and_then(|s| s.parse().ok());
         newest = newest.max(seconds);
@@ -159,34 +162,12 @@ fn masked_crc32c(data: &[u8]) -> u32 {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-fn crc32c(data: &[u8]) -> u32 {
-    !data.iter().fold(!0, |crc, byte| CRC_TABLE[(crc as u8 ^ byte) as usize] ^ crc >> 8)
-}
-
-/// Castagnoli's polynomial, bits reversed.
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn checksums_are_castagnolis() {
-        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    fn checksums_are_masked() {
         assert_eq!(masked_crc32c(b"123456789"), 0xc78a_b0e5);
     }
 
@@ -200,7 +181,7 @@ mod tests {
         }
         let mut names = vec![ahead];
         for _ in 0..12 {
-            let writer = EventWriter::create(folder.path()).unwrap();
+            let writer = EventWriter::create(&Files::default(), folder.path()).unwrap();
             names.push(writer.path.file_name().unwrap().to_str().unwrap().to_owned());
         }
         assert!(names.is_sorted(), "{names:?}");
@@ -209,7 +190,7 @@ mod tests {
     #[test]
     fn nothing_is_written_per_event() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = EventWriter::create(folder.path()).unwrap();
+        let mut writer = EventWriter::create(&Files::default(), folder.path()).unwrap();
         let length = |writer: &EventWriter| fs::metadata(&writer.path).unwrap().len();
         assert_eq!(length(&writer), 40);
         let at = writer.written_at;
@@ -230,8 +211,8 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_with_the_file() {
         let path = PathBuf::from("/dev/full");
-        let file = OpenOptions::new().write(true).open(&path).unwrap();
-        let mut writer = EventWriter::over(path, file);
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let mut writer = EventWriter::over(path, Box::new(file));
         writer.scalar(now(), 0, Tag::new("epoch_", "loss", ""), 0.5).unwrap();
         let error = writer.flush().unwrap_err().to_string();
         assert!(error.starts_with("cannot write `/dev/full`: No space left"), "{error}");

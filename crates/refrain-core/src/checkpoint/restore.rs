@@ -1,0 +1,281 @@
+//! Opening a run's folder, and putting a run back to a checkpoint.
+
+use std::collections::BTreeMap;
+
+use super::journal::{JournalText, Record};
+use super::manifest::Verified;
+use super::saver::Saver;
+use super::saving::Saving;
+use super::snapshot::Loaded;
+use super::store::{Recovered, Store};
+use super::{Checkpoints, ResumePoint, SaveHandle};
+use crate::callbacks::BackupAndRestore;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::history::History;
+use crate::learner::Learner;
+use crate::learning_rate::LearningRate;
+use crate::session::Epochs;
+use crate::slot::guard;
+use crate::trainer::Trainer;
+
+/// A run's folder, opened to go on with the run.
+#[derive(Debug)]
+pub(crate) struct Resumption {
+    store: Store,
+    loaded: Option<Loaded>,
+    point: ResumePoint,
+    /// Whether the journal says that the run began.
+    has_begun: bool,
+}
+
+/// The folder of the run that begins.
+pub(crate) struct Opened {
+    pub(crate) saving: Saving,
+    /// The checkpoint to go on from.
+    pub(crate) loaded: Option<Loaded>,
+    /// What the journal is to be told once nothing refuses the run any more.
+    pub(crate) records: Vec<Record>,
+}
+
+impl<L: Learner> Trainer<L> {
+    /// Keeps checkpoints of the runs of this trainer.
+    ///
+    /// The folder is made when the run begins; one that holds a run already is refused then, unless
+    /// [`resume`](Self::resume) was called or [`Checkpoints::overwrite`] is set.
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// A handle that asks this trainer's run for a checkpoint, from another thread or a signal.
+    pub fn save_handle(&self) -> SaveHandle {
+        self.save.clone()
+    }
+
+    /// Takes a checkpoint when `handle` asks for one.
+    pub fn save_with(mut self, handle: SaveHandle) -> Self {
+        self.save = handle;
+        self
+    }
+
+    /// Where this trainer and its callbacks write. Default: the machine's own disk.
+    pub fn files(mut self, files: Files) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// Makes the next `fit` go on with the run in the folder of the [checkpoints](Self::checkpoints):
+    /// from the newest one that verifies, with the same bits as a run that was never cut short.
+    ///
+    /// The folder is held from here until that `fit` ends. Damaged checkpoints are moved to
+    /// `quarantine/`, and the one before is used; where there is none, the run starts from the
+    /// beginning. Either is said in the point that is returned.
+    ///
+    /// # Errors
+    /// When no checkpoints were asked for, another process trains in the folder, or what is in it
+    /// cannot be read.
+    pub fn resume(&mut self) -> Result<ResumePoint> {
+        let Some(checkpoints) = self.checkpoints_wanted() else {
+            return Err(Error::config(
+                "there is nothing to resume from: say where checkpoints are, \
+                 .checkpoints(Checkpoints::in_dir(..))",
+            ));
+        };
+        // The lock of an earlier call is given back first.
+        self.resumption = None;
+        let resumption = self.recover(&checkpoints)?;
+        let point = resumption.point.clone();
+        self.resumption = Some(resumption);
+        Ok(point)
+    }
+
+    fn recover(&self, checkpoints: &Checkpoints) -> Result<Resumption> {
+        checkpoints.check()?;
+        let recovered = Store::recover(&self.files, &checkpoints.folder, checkpoints.keep)?;
+        let Recovered { store, checkpoint, journal, notes } = recovered;
+        let loaded = checkpoint.as_ref().map(Loaded::new).transpose()?;
+        let later = later_epochs(&journal, checkpoint.as_ref());
+        let manifest = checkpoint.map(|found| found.manifest);
+        let point = ResumePoint::new(manifest, later, notes);
+        Ok(Resumption { store, loaded, point, has_begun: journal.run().is_some() })
+    }
+
+    /// The checkpoints that were asked for, by either name.
+    fn checkpoints_wanted(&self) -> Option<Checkpoints> {
+        let backup = || self.get::<BackupAndRestore>().map(BackupAndRestore::checkpoints);
+        self.checkpoints.clone().or_else(backup)
+    }
+
+    /// Opens the folder of the run that begins, where it keeps checkpoints: a new one, or the one to
+    /// go on with. Nothing is written where the run is refused.
+    pub(crate) fn open_run(&mut self, epochs: &Epochs) -> Result<Option<Opened>> {
+        let resumption = self.resumption.take();
+        if self.is_rehearsal() {
+            return Ok(None);
+        }
+        let Some(options) = self.checkpoints_wanted() else {
+            return Ok(None);
+        };
+        options.check()?;
+        let config = self.config(&options, epochs)?;
+        // Keras' callback goes on by itself.
+        let resumption = match resumption {
+            None if self.checkpoints.is_none() => Some(self.recover(&options)?),
+            given => given,
+        };
+        let Some(Resumption { store, loaded, point, has_begun }) = resumption else {
+            let store =
+                Store::begin(&self.files, &options.folder, options.keep, options.overwrite)?;
+            let records = vec![begin(&store, epochs)];
+            let saving = Saving::new(options, config, Saver::new(store));
+            return Ok(Some(Opened { saving, loaded: None, records }));
+        };
+        let changes = point.changes(&config);
+        if !changes.is_empty() && !options.accept_changes {
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            return Err(Error::config(format!(
+                "the run in `{}` was trained with other settings ({}); go on with those, accept \
+                 the changes (accept_changes), or train anew in another folder",
+                options.folder.display(),
+                changes.join("; ")
+            )));
+        }
+        if point.epochs() > epochs.epochs() {
+            return Err(Error::config(format!(
+                "the run in `{}` has trained {} epochs, and now {} are planned; allowed: {} or more",
+                options.folder.display(),
+                point.epochs(),
+                epochs.epochs(),
+                point.epochs()
+            )));
+        }
+        // Keras' callback says nothing where there is nothing to restore.
+        let is_old = has_begun || point.checkpoint().is_some();
+        if epochs.is_verbose() {
+            for note in point.notes() {
+                self.console.print(&format!("warning: {note}"));
+            }
+            if is_old {
+                self.console.print(&point.to_string());
+            }
+        }
+        let mut records = Vec::new();
+        if !has_begun {
+            records.push(begin(&store, epochs));
+        }
+        if is_old {
+            records.push(Record::Resume {
+                checkpoint: point.checkpoint(),
+                epochs: point.epochs(),
+                step: point.step(),
+                planned: epochs.epochs(),
+                changes: changes.iter().map(ToString::to_string).collect(),
+            });
+        }
+        let saving = Saving::new(options, config, Saver::new(store));
+        Ok(Some(Opened { saving, loaded, records }))
+    }
+
+    /// What must be the same when the run goes on.
+    fn config(&self, options: &Checkpoints, epochs: &Epochs) -> Result<BTreeMap<String, String>> {
+        if !options.config.is_empty() {
+            return Ok(options.config.clone());
+        }
+        let mut config = epochs.config();
+        config.insert("seed".to_owned(), self.seed.to_string());
+        let names: Vec<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
+        config.insert("callbacks".to_owned(), names.join(", "));
+        let weights = guard("reading the weights", || self.learner.weights())?;
+        let tensor = |tensor: &crate::weights::WeightTensor| {
+            format!("{} {:?} {:?}", tensor.name, tensor.dtype, tensor.shape)
+        };
+        let tensors: Vec<String> = weights.tensors.iter().map(tensor).collect();
+        config.insert("model".to_owned(), tensors.join(", "));
+        Ok(config)
+    }
+
+    /// Sets all that a run is made of, but what the session keeps itself, to a checkpoint.
+    pub(crate) fn restore(&mut self, loaded: &Loaded, accepts_changes: bool) -> Result {
+        self.restore_model(loaded, accepts_changes)?;
+        self.restore_rate(loaded)?;
+        let state = &loaded.state;
+        let position = &state.position;
+        self.progress.epoch = position.epoch;
+        self.progress.batch = position.batch_in_epoch();
+        self.progress.step = position.step;
+        self.progress.samples = position.samples;
+        self.history = History::default();
+        for (epoch, logs) in &state.history {
+            self.history.push(*epoch, logs.clone());
+        }
+        self.batch_logs = None;
+        self.requests.stop = state.stop.clone().map(Into::into);
+        self.trial = state.trial.clone();
+        let mut used = vec![false; state.callbacks.len()];
+        for slot in &mut self.slots {
+            let of_its_name = |i: &usize| state.callbacks[*i].name == slot.name && !used[*i];
+            let Some(index) = (0..used.len()).find(of_its_name) else {
+                continue;
+            };
+            used[index] = true;
+            let saved = loaded.callback_state(index)?;
+            let restored = slot.entry.restore(saved.as_ref());
+            restored.map_err(|e| e.context(format!("state of callback `{}`", slot.name)))?;
+            // One that only observes gets another chance; the decisions of others go on as they were.
+            let is_observing = slot.entry.callback.access().is_observing();
+            slot.entry.disabled = state.callbacks[index]
+                .disabled
+                .as_ref()
+                .filter(|_| !is_observing)
+                .map(|error| Error::msg(error.clone()));
+        }
+        Ok(())
+    }
+
+    /// Sets the learner to a checkpoint.
+    pub(crate) fn restore_model(&mut self, loaded: &Loaded, accepts_changes: bool) -> Result {
+        let Self { learner, console, .. } = self;
+        guard("restoring the model", || {
+            learner.set_weights(&loaded.weights)?;
+            let optimizer = learner.set_optimizer_state(&loaded.optimizer);
+            if let Err(error) = optimizer {
+                if !accepts_changes {
+                    return Err(error);
+                }
+                console.print(&format!("warning: the optimizer begins anew: {error}"));
+                learner.set_optimizer_state(&Default::default())?;
+            }
+            learner.clear_gradients();
+            learner.reset_metrics();
+            learner.set_step_state(&loaded.step_state)
+        })
+        .map_err(|e| e.context("the checkpoint does not fit"))
+    }
+
+    /// Sets the learning rate to a checkpoint's.
+    pub(crate) fn restore_rate(&mut self, loaded: &Loaded) -> Result {
+        let state = &loaded.state;
+        let mut rate = LearningRate::new(0.0).owned_by(self.base_owner.clone());
+        rate.set_base(state.base)?;
+        for (name, factor) in &state.factors {
+            rate.set_factor(name, *factor)?;
+        }
+        self.learning_rate = rate;
+        Ok(())
+    }
+}
+
+fn begin(store: &Store, epochs: &Epochs) -> Record {
+    Record::Begin {
+        run: store.run().to_owned(),
+        refrain: env!("CARGO_PKG_VERSION").to_owned(),
+        planned: epochs.epochs(),
+    }
+}
+
+/// Epochs in the journal that the checkpoint does not have.
+fn later_epochs(journal: &JournalText, checkpoint: Option<&Verified>) -> usize {
+    let done = checkpoint.map_or(0, |found| found.manifest.epochs);
+    journal.epochs().iter().filter(|(epoch, _)| *epoch > done).count()
+}

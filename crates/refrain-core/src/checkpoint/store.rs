@@ -1,0 +1,533 @@
+//! The folder of a run's checkpoints: committing, dropping the oldest, finding the newest after a
+//! crash.
+//!
+//! ```text
+//! run.lock        held while a process trains
+//! journal.jsonl   what happened
+//! checkpoints/000017/   manifest.json, and the files that it names
+//! checkpoints/.tmp-…    being written or removed
+//! quarantine/     damaged checkpoints; never removed
+//! ```
+//!
+//! A checkpoint is written into a folder of another name, every file and the folder are synced, and
+//! then it is renamed: it is there whole or not at all. The folder that holds it is synced before
+//! the checkpoint counts, and before an older one is removed. A file whose sync failed is never
+//! synced again: the next attempt writes others.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use twox_hash::XxHash3_128;
+
+use super::journal::{Journal, JournalText, Record, now};
+use super::manifest::{FORMAT, MANIFEST, Manifest, Part, Problem, Verified, read_manifest, verify};
+use super::snapshot::Snapshot;
+use crate::error::{Error, Result};
+use crate::files::{Files, Kind, Lock, is_left_beside};
+
+/// Files that a checkpoint may have beside its manifest.
+pub(super) const PARTS: [&str; 4] = [STATE, WEIGHTS, OPTIMIZER, TENSORS];
+pub(super) const STATE: &str = "state.json";
+pub(super) const WEIGHTS: &str = "weights.safetensors";
+pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
+pub(super) const TENSORS: &str = "state.safetensors";
+
+pub(super) const JOURNAL: &str = "journal.jsonl";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+const QUARANTINE: &str = "quarantine";
+const LOCK: &str = "run.lock";
+/// Beginning of the names of folders that are being written or removed.
+const TMP: &str = ".tmp-";
+
+/// Where a checkpoint stands in its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) number: u64,
+    pub(crate) epochs: usize,
+    pub(crate) step: u64,
+}
+
+/// A run's folder, held by this process.
+#[derive(Debug)]
+pub(super) struct Store {
+    files: Files,
+    folder: PathBuf,
+    run: String,
+    keep: usize,
+    /// The number of the next checkpoint; none is used twice.
+    next: u64,
+    /// Checkpoints of this run that are there, oldest first.
+    kept: Vec<u64>,
+    journal: Arc<Mutex<Journal>>,
+    _lock: HeldLock,
+}
+
+struct HeldLock(#[expect(dead_code, reason = "held, not used")] Lock);
+
+impl std::fmt::Debug for HeldLock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HeldLock")
+    }
+}
+
+/// What was found when a run's folder was opened to go on with it.
+pub(super) struct Recovered {
+    pub(super) store: Store,
+    /// The newest checkpoint that verifies.
+    pub(super) checkpoint: Option<Verified>,
+    pub(super) journal: JournalText,
+    /// What was damaged, moved or cut off, for people.
+    pub(super) notes: Vec<String>,
+}
+
+/// Whether `folder` holds a run.
+pub(super) fn holds_run(files: &Files, folder: &Path) -> bool {
+    let journal = folder.join(JOURNAL);
+    files.exists(&journal) || !numbers(files, folder).unwrap_or_default().is_empty()
+}
+
+impl Store {
+    /// Begins a run in `folder`. With `overwrite` one that is there is removed first.
+    ///
+    /// # Errors
+    /// When another process trains in it, or it holds a run.
+    pub(super) fn begin(
+        files: &Files,
+        folder: &Path,
+        keep: usize,
+        overwrite: bool,
+    ) -> Result<Self> {
+        files.create_folders(folder)?;
+        let lock = lock(files, folder)?;
+        if holds_run(files, folder) {
+            if !overwrite {
+                return Err(Error::config(format!(
+                    "`{}` already holds a run; go on with it (resume), replace it (overwrite), or \
+                     choose another folder",
+                    folder.display()
+                )));
+            }
+            clear(files, folder)?;
+        }
+        let path = folder.join(JOURNAL);
+        // From here on the folder holds this run and no longer the one before.
+        files.write_atomically(&path, b"")?;
+        let journal = Journal::open(files, &path, &JournalText::default())?;
+        let store = Self {
+            files: files.clone(),
+            folder: folder.to_owned(),
+            run: new_run(folder),
+            keep,
+            next: 1,
+            kept: Vec::new(),
+            journal: Arc::new(Mutex::new(journal)),
+            _lock: lock,
+        };
+        files.create_folders(&store.checkpoints())?;
+        sync(files, folder)?;
+        Ok(store)
+    }
+
+    /// Opens the run in `folder` to go on with it; one that a crash left at any instant, this
+    /// function's own included.
+    ///
+    /// # Errors
+    /// When another process trains in it, a checkpoint has a later version's format, or a file
+    /// cannot be read or moved.
+    pub(super) fn recover(files: &Files, folder: &Path, keep: usize) -> Result<Recovered> {
+        files.create_folders(folder)?;
+        let lock = lock(files, folder)?;
+        let path = folder.join(JOURNAL);
+        let journal = Journal::read(files, &path)?;
+        let mut notes: Vec<String> =
+            journal.damage.iter().map(|damage| format!("{JOURNAL}: {damage}")).collect();
+        if journal.torn > 0 {
+            notes.push(format!(
+                "{JOURNAL}: {} bytes of a record that was not written to its end were cut off",
+                journal.torn
+            ));
+        }
+        remove_leftovers(files, folder)?;
+        files.create_folders(&folder.join(CHECKPOINTS))?;
+        let (checkpoint, kept) = newest(files, folder, journal.run(), &mut notes)?;
+        let run = checkpoint.as_ref().map(|found| found.manifest.run.as_str()).or(journal.run());
+        let run = run.map_or_else(|| new_run(folder), str::to_owned);
+        let mentioned = journal.entries.iter().filter_map(|entry| match entry.record {
+            Record::Checkpoint { number, .. } => Some(number),
+            _ => None,
+        });
+        let seen = numbers(files, folder)?.into_iter().chain(quarantined(files, folder));
+        let next = mentioned.chain(seen).max().unwrap_or(0).saturating_add(1);
+        let open = Journal::open(files, &path, &journal)?;
+        let store = Self {
+            files: files.clone(),
+            folder: folder.to_owned(),
+            run,
+            keep,
+            next,
+            kept,
+            journal: Arc::new(Mutex::new(open)),
+            _lock: lock,
+        };
+        sync(files, folder)?;
+        Ok(Recovered { store, checkpoint, journal, notes })
+    }
+
+    /// The run's identity.
+    pub(super) fn run(&self) -> &str {
+        &self.run
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.folder.join(CHECKPOINTS)
+    }
+
+    /// The journal, which is written from the training thread and from the one that saves.
+    pub(super) fn journal(&self) -> Arc<Mutex<Journal>> {
+        Arc::clone(&self.journal)
+    }
+
+    /// Writes a checkpoint; when this returns it survives whatever comes.
+    ///
+    /// # Errors
+    /// When it could not be written; all that were committed before are still there.
+    pub(super) fn commit(&mut self, snapshot: &Snapshot) -> Result<Committed> {
+        let number = self.next;
+        // Also where it fails: the name may be there then.
+        self.next = number.saturating_add(1);
+        let folder = self.checkpoints();
+        let tmp = tmp(&self.files, &folder, &self.run, number);
+        let written = self.write(&tmp, number, snapshot).and_then(|()| {
+            // The records that lead to the checkpoint, before it.
+            locked(&self.journal).sync()?;
+            let to = folder.join(name(number));
+            self.files.disk().rename(&tmp, &to).map_err(|e| Error::file("write", &to, e))?;
+            sync(&self.files, &folder)
+        });
+        let place = &snapshot.state.position;
+        if let Err(error) = written {
+            // Best effort: the first error is the one to report.
+            let _ = remove_parts(&self.files, &tmp);
+            return Err(error.context(format!(
+                "checkpoint {} at step {} could not be written",
+                name(number),
+                place.step
+            )));
+        }
+        self.kept.push(number);
+        let committed = Committed { number, epochs: place.epochs(), step: place.step };
+        let Committed { number, epochs, step } = committed;
+        locked(&self.journal).append(&Record::Checkpoint { number, epochs, step })?;
+        Ok(committed)
+    }
+
+    fn write(&self, tmp: &Path, number: u64, snapshot: &Snapshot) -> Result {
+        let disk = self.files.disk();
+        disk.create_folder(tmp).map_err(|e| Error::file("create the folder", tmp, e))?;
+        let mut parts = Vec::new();
+        let mut put = |file: &str, write: &dyn Fn(&mut Put<'_>) -> io::Result<()>| -> Result {
+            let path = tmp.join(file);
+            let mut hash = XxHash3_128::new();
+            let mut bytes = 0;
+            let mut written = || {
+                let mut file = disk.create_new(&path)?;
+                write(&mut |chunk| {
+                    hash.write(chunk);
+                    bytes += chunk.len() as u64;
+                    file.append(chunk)
+                })?;
+                file.sync()
+            };
+            written().map_err(|e| Error::file("write", &path, e))?;
+            let xxh3 = Part::digits(hash.finish_128());
+            parts.push(Part { file: file.to_owned(), bytes, xxh3 });
+            Ok(())
+        };
+        snapshot.write(&mut put)?;
+        let place = &snapshot.state.position;
+        let manifest = Manifest {
+            format: FORMAT,
+            refrain: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.run.clone(),
+            number,
+            time: now(),
+            epochs: place.epochs(),
+            batch: place.batch_in_epoch(),
+            step: place.step,
+            config: snapshot.config.clone(),
+            parts,
+        };
+        let text = manifest.to_text()?;
+        let path = tmp.join(MANIFEST);
+        let written = || {
+            let mut file = disk.create_new(&path)?;
+            file.append(text.as_bytes())?;
+            file.sync()
+        };
+        written().map_err(|e| Error::file("write", &path, e))?;
+        sync(&self.files, tmp)
+    }
+
+    /// Removes the oldest checkpoints beyond those that are kept.
+    ///
+    /// # Errors
+    /// When one cannot be removed; it is tried again the next time.
+    pub(super) fn drop_oldest(&mut self) -> Result {
+        while self.kept.len() > self.keep.max(1) {
+            let Some(oldest) = self.kept.first().copied() else {
+                return Ok(());
+            };
+            remove_checkpoint(&self.files, &self.folder, &self.run, oldest)?;
+            self.kept.remove(0);
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint that verifies, for a run that goes back to it. Damaged ones are moved
+    /// to the quarantine.
+    ///
+    /// # Errors
+    /// As [`recover`](Self::recover).
+    pub(super) fn newest(&mut self, notes: &mut Vec<String>) -> Result<Option<Verified>> {
+        let (found, kept) = newest(&self.files, &self.folder, Some(&self.run), notes)?;
+        self.kept = kept;
+        Ok(found)
+    }
+
+    /// Removes all that this run has written here: the backup of a run that has come to its end.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub(super) fn remove_all(&mut self) -> Result {
+        while let Some(oldest) = self.kept.first().copied() {
+            remove_checkpoint(&self.files, &self.folder, &self.run, oldest)?;
+            self.kept.remove(0);
+        }
+        let disk = self.files.disk();
+        // Not empty where somebody else's files are in it: then they stay.
+        let _ = disk.remove_folder(&self.checkpoints());
+        self.files.remove(&self.folder.join(JOURNAL))?;
+        self.files.remove(&self.folder.join(LOCK))?;
+        let _ = disk.remove_folder(&self.folder);
+        Ok(())
+    }
+}
+
+/// A free name for a folder that is being written or removed.
+fn tmp(files: &Files, checkpoints: &Path, run: &str, number: u64) -> PathBuf {
+    let path = |n: u64| checkpoints.join(format!("{TMP}{run}-{number:06}-{n}"));
+    (1..).map(path).find(|path| !files.exists(path)).unwrap_or_else(|| path(0))
+}
+
+/// Takes what is written into a file.
+pub(super) type Put<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+pub(super) fn locked(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
+    // A panic in between leaves whole records behind; a half one is cut off by the next.
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A checkpoint's name.
+pub(super) fn name(number: u64) -> String {
+    format!("{number:06}")
+}
+
+/// Takes the lock of a run's folder.
+fn lock(files: &Files, folder: &Path) -> Result<HeldLock> {
+    let path = folder.join(LOCK);
+    let failed = |e| Error::file("lock", &path, e);
+    files.can_be_written(&path)?;
+    let Some(lock) = files.disk().lock(&path).map_err(failed)? else {
+        let holder = files.read(&path, 4096).unwrap_or_default();
+        let holder = String::from_utf8_lossy(&holder);
+        let holder = holder.lines().next().filter(|line| !line.is_empty());
+        return Err(Error::config(format!(
+            "`{}` is in use by {}; wait for it, stop it, or choose another folder",
+            folder.display(),
+            holder.unwrap_or("another process")
+        )));
+    };
+    // For people: what counts is the lock itself, which ends with its process.
+    let mut holder = String::new();
+    let _ = writeln!(holder, "process {} since {}", std::process::id(), now());
+    let written = || {
+        let mut file = files.disk().open(&path)?;
+        file.set_len(0)?;
+        file.append(holder.as_bytes())
+    };
+    written().map_err(failed)?;
+    Ok(HeldLock(lock))
+}
+
+/// Whether a process trains in a run's folder now.
+pub(super) fn is_locked(files: &Files, folder: &Path) -> bool {
+    let path = folder.join(LOCK);
+    files.exists(&path) && matches!(files.disk().lock(&path), Ok(None))
+}
+
+/// Numbers of the checkpoints in a run's folder, oldest first.
+pub(super) fn numbers(files: &Files, folder: &Path) -> Result<Vec<u64>> {
+    let checkpoints = folder.join(CHECKPOINTS);
+    if !files.exists(&checkpoints) {
+        return Ok(Vec::new());
+    }
+    let names = files.disk().list(&checkpoints);
+    let names = names.map_err(|e| Error::file("read the folder", &checkpoints, e))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|text| number(text)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn number(text: &str) -> Option<u64> {
+    let number = text.parse().ok()?;
+    // `000017` and nothing else that reads as 17.
+    (name(number) == text).then_some(number)
+}
+
+fn quarantined(files: &Files, folder: &Path) -> Vec<u64> {
+    let names = files.disk().list(&folder.join(QUARANTINE)).unwrap_or_default();
+    names.iter().filter_map(|name| name.split('-').next()?.parse().ok()).collect()
+}
+
+/// The newest checkpoint that verifies, and the numbers of all of the run's that are left, oldest
+/// first.
+fn newest(
+    files: &Files,
+    folder: &Path,
+    run: Option<&str>,
+    notes: &mut Vec<String>,
+) -> Result<(Option<Verified>, Vec<u64>)> {
+    let mut left = numbers(files, folder)?;
+    while let Some(number) = left.last().copied() {
+        let path = folder.join(CHECKPOINTS).join(name(number));
+        match verify(files, &path, number) {
+            Ok(found) if run.is_none_or(|run| run == found.manifest.run) => {
+                let run = found.manifest.run.clone();
+                left.retain(|number| is_of_run(files, folder, *number, &run));
+                return Ok((Some(found), left));
+            }
+            Ok(_) => {
+                notes.push(format!("checkpoint {} is another run's and is not used", name(number)));
+            }
+            Err(Problem::Damaged(what)) => {
+                let to = quarantine(files, folder, number)?;
+                notes.push(format!(
+                    "checkpoint {} is damaged ({what}); it was moved to {QUARANTINE}/{to}",
+                    name(number)
+                ));
+            }
+            Err(Problem::Newer(format)) => {
+                return Err(Error::data(format!(
+                    "`{}` has the format {format}, which a later version of Refrain writes; this \
+                     one reads up to {FORMAT}: go on with that version, or move the checkpoint away",
+                    path.display()
+                )));
+            }
+            Err(Problem::Unreadable(error)) => return Err(error),
+        }
+        left.pop();
+    }
+    Ok((None, left))
+}
+
+/// Whether a checkpoint says that it is of this run; without looking at the rest of it.
+fn is_of_run(files: &Files, folder: &Path, number: u64, run: &str) -> bool {
+    let manifest = read_manifest(files, &folder.join(CHECKPOINTS).join(name(number)));
+    manifest.is_ok_and(|manifest| manifest.run == run)
+}
+
+/// Moves a damaged checkpoint out of the way; returns its name there.
+fn quarantine(files: &Files, folder: &Path, number: u64) -> Result<String> {
+    let quarantine = folder.join(QUARANTINE);
+    files.create_folders(&quarantine)?;
+    let from = folder.join(CHECKPOINTS).join(name(number));
+    let free = |to: &String| !files.exists(&quarantine.join(to));
+    let mut names =
+        std::iter::once(name(number)).chain((2_u64..).map(|n| format!("{}-{n}", name(number))));
+    let to = names.find(free).unwrap_or_default();
+    let moved = files.disk().rename(&from, &quarantine.join(&to));
+    moved.map_err(|e| Error::file("move to the quarantine", &from, e))?;
+    sync(files, &quarantine)?;
+    sync(files, &folder.join(CHECKPOINTS))?;
+    Ok(to)
+}
+
+/// Removes a checkpoint: first from the names, then its files.
+fn remove_checkpoint(files: &Files, folder: &Path, run: &str, number: u64) -> Result {
+    let checkpoints = folder.join(CHECKPOINTS);
+    let from = checkpoints.join(name(number));
+    let gone = tmp(files, &checkpoints, run, number);
+    match files.disk().rename(&from, &gone) {
+        // Removed by hand meanwhile.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed.map_err(|e| Error::file("remove", &from, e))?,
+    }
+    // Or a power cut might leave the name and take the files.
+    sync(files, &checkpoints)?;
+    remove_parts(files, &gone)
+}
+
+/// Removes what this library writes into a checkpoint's folder, and the folder where it is empty
+/// then.
+fn remove_parts(files: &Files, folder: &Path) -> Result {
+    for part in PARTS.into_iter().chain([MANIFEST]) {
+        files.remove(&folder.join(part))?;
+    }
+    match files.disk().remove_folder(folder) {
+        Err(e)
+            if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) =>
+        {
+            Ok(())
+        }
+        removed => removed.map_err(|e| Error::file("remove", folder, e)),
+    }
+}
+
+/// Removes what killed processes left half done. The lock is held: nobody is at it.
+fn remove_leftovers(files: &Files, folder: &Path) -> Result {
+    let list = |folder: &Path| -> Result<Vec<String>> {
+        match files.disk().list(folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(|e| Error::file("read the folder", folder, e)),
+        }
+    };
+    let checkpoints = folder.join(CHECKPOINTS);
+    for name in list(&checkpoints)?.iter().filter(|name| name.starts_with(TMP)) {
+        let path = checkpoints.join(name);
+        if matches!(files.disk().kind(&path), Ok(Kind::Folder)) {
+            remove_parts(files, &path)?;
+        }
+    }
+    for name in list(folder)?.iter().filter(|name| is_left_beside(name)) {
+        files.remove(&folder.join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes the checkpoints and the journal of the run in `folder`.
+fn clear(files: &Files, folder: &Path) -> Result {
+    remove_leftovers(files, folder)?;
+    for number in numbers(files, folder)? {
+        let path = folder.join(CHECKPOINTS).join(name(number));
+        // What does not say that it is a checkpoint is somebody else's, or damaged.
+        match read_manifest(files, &path) {
+            Ok(manifest) => remove_checkpoint(files, folder, &manifest.run, number)?,
+            Err(_) => drop(quarantine(files, folder, number)?),
+        }
+    }
+    Ok(())
+}
+
+fn sync(files: &Files, folder: &Path) -> Result {
+    files.disk().sync_folder(folder).map_err(|e| Error::file("sync the folder", folder, e))
+}
+
+/// A name for a run that no other has: 16 hexadecimal digits.
+fn new_run(folder: &Path) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let text = format!("{} {} {}", since.as_nanos(), std::process::id(), folder.display());
+    format!("{:016x}", XxHash3_128::oneshot(text.as_bytes()) as u64)
+}
