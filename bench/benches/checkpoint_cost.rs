@@ -85,7 +85,8 @@ fn compare(name: &str, run: &Run<'_>, pairs: usize) -> Result {
         };
         assert!(with.1 == without.1, "checkpoints must not change the weights");
         let journal = JournalText::parse(&std::fs::read(folder.path().join("journal.jsonl"))?);
-        let count = |of: fn(&Record) -> bool| journal.entries.iter().filter(|e| of(&e.record)).count();
+        let count =
+            |of: fn(&Record) -> bool| journal.entries.iter().filter(|e| of(&e.record)).count();
         // The first pair warms caches and thread pools.
         if pair > 0 {
             committed += count(|record| matches!(record, Record::Checkpoint { .. }));
@@ -134,7 +135,10 @@ fn resume_time(train: &Data, epochs: usize) -> Result {
         times.push(first_batch.duration_since(began).as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);
-    println!("784-1024-1024-10, Adam: resume to first batch: median {:.0} ms, {times:.0?}", times[2]);
+    println!(
+        "784-1024-1024-10, Adam: resume to first batch: median {:.0} ms, {times:.0?}",
+        times[2]
+    );
     Ok(())
 }
 

@@ -26,6 +26,10 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Prints the built-in recipe, to start your own from
     Recipe,
+    /// Reads every byte of a run's checkpoints, journal and files, and says what it found
+    Verify(VerifyArgs),
+    /// Lists runs: state, epoch, best value, age, size
+    Runs(RunsArgs),
 }
 
 #[derive(clap::Args)]
@@ -36,7 +40,8 @@ pub(crate) struct TrainArgs {
     /// Where the run's files go [default: runs/NAME, or runs/NAME-2, -3, .. where that exists]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Goes on with a run that was cut short (not in this version)
+    /// Goes on with the run in --dir, from its newest checkpoint; without --dir, with the newest
+    /// unfinished run of the recipe's name. Without RECIPE, with the run's own
     #[arg(long)]
     pub(crate) resume: bool,
     /// Replaces the run that the folder holds
@@ -62,7 +67,35 @@ pub(crate) struct TrainArgs {
 
 impl TrainArgs {
     const EXIT: &str = "Exit status: 0 finished (early stop included), 1 failed, 2 wrong usage or \
-                        recipe, 130 or 143 interrupted by SIGINT or SIGTERM, after saving.";
+                        recipe, 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP, after \
+                        saving.\n\nSignals: the first SIGINT (Ctrl-C), SIGTERM or SIGHUP finishes \
+                        the batch, saves and ends the run; a second one ends it at once. SIGUSR1 \
+                        saves, and the run goes on. After `nohup` SIGHUP does nothing.";
+}
+
+#[derive(clap::Args)]
+#[command(after_help = VerifyArgs::EXIT)]
+pub(crate) struct VerifyArgs {
+    /// The run's folder; nothing in it is changed, and it may be training
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Prints JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl VerifyArgs {
+    const EXIT: &str =
+        "Exit status: 0 all is well, 1 something is damaged, 2 wrong usage, or no run.";
+}
+
+#[derive(clap::Args)]
+pub(crate) struct RunsArgs {
+    /// A folder of runs, or a run [default: runs]
+    pub(crate) dir: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(clap::Args)]

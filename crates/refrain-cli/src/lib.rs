@@ -1,5 +1,5 @@
 //! The command `refrain` as a function: trains recipes, checks them, draws logs, previews
-//! schedules, replays callbacks.
+//! schedules, replays callbacks, verifies and lists runs.
 //!
 //! A binary of your own has all of its commands plus your own callbacks, losses and metrics:
 //!
@@ -18,7 +18,9 @@
 mod args;
 mod commands;
 mod output;
+mod resume;
 mod run_folder;
+mod run_state;
 mod signals;
 mod summary;
 
@@ -55,6 +57,8 @@ pub fn run(registry: Registry) -> ExitCode {
         Command::Preview(args) => commands::preview(&args, &registry).map(|()| FINISHED),
         Command::Replay(args) => commands::replay(&args, &registry).map(|()| FINISHED),
         Command::Recipe => commands::recipe().map(|()| FINISHED),
+        Command::Verify(args) => commands::verify(&args, &registry),
+        Command::Runs(args) => commands::runs(&args).map(|()| FINISHED),
     };
     match done {
         Ok(status) => ExitCode::from(status),

@@ -21,3 +21,9 @@ pub(crate) fn complain(text: &str) {
     // There is no third stream to complain to.
     let _ = writeln!(io::stderr().lock(), "{}", Escaped(text));
 }
+
+/// `1 epoch`, `2 epochs`.
+pub(crate) fn count(n: usize, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{plural}")
+}

@@ -4,27 +4,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use refrain::event::Hook;
-use refrain::{Access, Callback, Error, Recipe, Registry, Result, Run};
+use refrain::files::Files;
+use refrain::{Error, Recipe, Registry, Result};
 
 /// Whatever of these a folder holds, it holds a run.
 const SIGNS: [&str; 5] =
     ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
 
-/// The folder that a new run will use; nothing is made yet.
+/// Whether a folder holds a run, of whatever state.
+pub(crate) fn holds_run(folder: &Path) -> bool {
+    SIGNS.iter().any(|sign| folder.join(sign).exists())
+}
+
+/// The folder that a run will use; nothing is made yet.
 #[derive(Clone, Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    replaces: bool,
+    /// Whether a run that is there makes way.
+    overwrites: bool,
     registry: Arc<Registry>,
 }
 
 impl RunFolder {
-    /// Chooses the folder: `dir`, or `runs/NAME`, or where that exists `runs/NAME-2`, `-3`, ...
+    /// Chooses the folder of a new run: `dir`, or `runs/NAME`, or where that exists `runs/NAME-2`,
+    /// `-3`, ...
     ///
     /// # Errors
     /// When `dir` holds a run already and `overwrite` was not asked for.
-    pub(crate) fn choose(
+    pub(crate) fn new_run(
         registry: &Arc<Registry>,
         dir: Option<&Path>,
         name: &str,
@@ -35,18 +42,24 @@ impl RunFolder {
             None if overwrite => Path::new("runs").join(name),
             None => first_free(name),
         };
-        if path.is_file() {
-            return Err(Error::config(format!("`{}` is a file; name a folder", path.display())));
-        }
-        let holds_run = SIGNS.iter().any(|sign| path.join(sign).exists());
-        if holds_run && !overwrite {
+        refuse_file(&path)?;
+        if holds_run(&path) && !overwrite {
             return Err(Error::config(format!(
-                "`{}` already holds a run; replace it (--overwrite), choose another folder (--dir), \
-                 or, from a later version on, go on with it (--resume)",
+                "`{}` already holds a run; go on with it (--resume), replace it (--overwrite), or \
+                 choose another folder (--dir)",
                 path.display()
             )));
         }
-        Ok(Self { path, replaces: holds_run, registry: Arc::clone(registry) })
+        Ok(Self { path, overwrites: overwrite, registry: Arc::clone(registry) })
+    }
+
+    /// The folder of a run that goes on.
+    ///
+    /// # Errors
+    /// When it is a file.
+    pub(crate) fn of_run(registry: &Arc<Registry>, path: PathBuf) -> Result<Self> {
+        refuse_file(&path)?;
+        Ok(Self { path, overwrites: false, registry: Arc::clone(registry) })
     }
 
     /// The folder.
@@ -64,39 +77,45 @@ impl RunFolder {
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with('.'))
+            .filter(|name| !name.starts_with('.') && name != "run.lock")
             .collect();
         names.sort();
         names
     }
 
-    /// A callback that makes the folder when training begins, so that a run that is refused
-    /// before leaves nothing behind, and replaces nothing.
-    ///
-    /// It prints `table`, the model's, first.
-    pub(crate) fn opener(&self, recipe: String, table: String) -> impl Callback + use<> {
-        Opener { folder: self.clone(), recipe, table }
+    /// Makes the folder this run's, once it is held: what a run before wrote is removed where it is
+    /// replaced, and the recipe as used is written where it is not there already.
+    pub(crate) fn prepare(self, recipe: &str, files: &Files) -> Result {
+        if self.overwrites {
+            self.clear(files)?;
+        }
+        // The sign of a run that is over, which this one no longer is: it may have been raised.
+        files.remove(&self.file("summary.json"))?;
+        let file = self.file("recipe.toml");
+        if fs::read(&file).is_ok_and(|old| old == recipe.as_bytes()) {
+            return Ok(());
+        }
+        files.write_atomically(&file, recipe.as_bytes())
     }
 
     /// Removes what the run before wrote, and nothing else.
-    fn clear(&self) -> Result {
-        let own = ["summary.json", "model.safetensors"].map(|name| self.file(name));
+    fn clear(&self, files: &Files) -> Result {
+        let own = [self.file("model.safetensors")];
         // A recipe that this version cannot read keeps its callbacks' files: better too many.
         let outputs = Recipe::load_with(&self.registry, &self.file("recipe.toml"), &[])
             .and_then(|recipe| recipe.outputs(self.path()))
             .unwrap_or_default();
         let is_ours = |file: &PathBuf| file.starts_with(self.path()) && !file.is_dir();
         let inside = outputs.into_iter().filter(is_ours);
-        for file in own.into_iter().chain(inside) {
-            match fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::file("remove", &file, e));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        own.into_iter().chain(inside).try_for_each(|file| files.remove(&file))
     }
+}
+
+fn refuse_file(path: &Path) -> Result {
+    if path.is_file() {
+        return Err(Error::config(format!("`{}` is a file; name a folder", path.display())));
+    }
+    Ok(())
 }
 
 fn first_free(name: &str) -> PathBuf {
@@ -106,30 +125,4 @@ fn first_free(name: &str) -> PathBuf {
     }
     let numbered = |n: u64| Path::new("runs").join(format!("{name}-{n}"));
     (2..).map(numbered).find(|path| !path.exists()).unwrap_or(base)
-}
-
-struct Opener {
-    folder: RunFolder,
-    recipe: String,
-    table: String,
-}
-
-impl Callback for Opener {
-    fn name(&self) -> std::borrow::Cow<'static, str> {
-        "run_folder".into()
-    }
-
-    fn access(&self) -> Access {
-        Access::new().acts_in([Hook::TrainBegin])
-    }
-
-    fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
-        run.print(&self.table);
-        let path = self.folder.path();
-        fs::create_dir_all(path).map_err(|e| Error::file("create the folder", path, e))?;
-        if self.folder.replaces {
-            self.folder.clear()?;
-        }
-        run.files().write_atomically(&self.folder.file("recipe.toml"), self.recipe.as_bytes())
-    }
 }

@@ -1,42 +1,50 @@
-//! Ctrl-C and SIGTERM: the batch is finished, callbacks are ended, everything is saved.
+//! Signals: the batch is finished, everything is saved, callbacks are ended; or only saved.
 
 #![cfg(unix)]
 
 mod common;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use common::Place;
+use common::{Done, Place, Started};
 
-/// Starts a run that would take minutes, waits for its first epochs, sends `signal`.
-fn interrupt(place: &Place, signal: i32) -> (i32, String) {
-    let set = ["--set", "fit.epochs=100000", "--set", "callbacks.2.patience=100000"];
-    let args = [&["train", "--dir", "run"], &set[..]].concat();
-    let mut child =
-        place.command(&args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut seen = String::new();
-    while !seen.contains("Epoch 3/") {
-        assert!(stderr.read_line(&mut seen).unwrap() > 0, "ended early: {seen}");
-    }
+/// A run that would take minutes.
+const LONG: [&str; 7] =
+    ["train", "--dir", "run", "--set", "fit.epochs=100000", "--set", "callbacks.2.patience=100000"];
+
+fn send(run: &Started, signal: i32) {
     #[expect(unsafe_code, reason = "there is no safe kill in std")]
     // SAFETY: the process is our child and has not been waited for.
-    let sent = unsafe { libc::kill(child.id() as i32, signal) };
+    let sent = unsafe { libc::kill(run.child.id() as i32, signal) };
     assert_eq!(sent, 0);
-    // Read on, so that the child never waits for us.
-    std::io::copy(&mut stderr, &mut std::io::sink()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    (output.status.code().unwrap_or(-1), String::from_utf8(output.stdout).unwrap())
+}
+
+/// Whether we were started by `nohup` or the like: our children then ignore SIGHUP too.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
+}
+
+/// Interrupts a run after its first epochs.
+fn interrupt(place: &Place, args: &[&str], signal: i32) -> Done {
+    let run = place.start(args, "Epoch 3/");
+    send(&run, signal);
+    run.done()
 }
 
 #[test]
 fn the_first_signal_ends_the_run_and_saves() {
-    for (signal, status) in [(libc::SIGINT, 130), (libc::SIGTERM, 143)] {
+    for (signal, status) in [(libc::SIGINT, 130), (libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
+        if signal == libc::SIGHUP && is_hangup_ignored() {
+            println!("skipped: SIGHUP, which whoever runs the tests has told us to ignore");
+            continue;
+        }
         let place = Place::new();
-        let (code, stdout) = interrupt(&place, signal);
-        assert_eq!(code, status);
-        assert!(stdout.contains("Interrupted"), "{stdout}");
+        let done = interrupt(&place, &LONG, signal);
+        assert_eq!(done.status, status);
+        assert!(done.stdout.contains("Interrupted"), "{}", done.stdout);
         let summary = place.json("run/summary.json");
         assert_eq!(summary["outcome"], "interrupted");
         let epochs = summary["epochs"].as_u64().unwrap();
@@ -44,5 +52,115 @@ fn the_first_signal_ends_the_run_and_saves() {
         assert_eq!(place.json("run/experiment_log.json").as_array().unwrap().len() as u64, epochs);
         assert!(place.path("run/model.safetensors").exists());
         assert!(place.path("run/training_from_json.png").exists(), "callbacks were ended");
+        // The newest checkpoint is of the batch that the run ended with.
+        let seen = place.run(&["verify", "--dir", "run", "--json"]).ok();
+        let seen: serde_json::Value = serde_json::from_str(&seen.stdout).unwrap();
+        assert_eq!(seen["state"], "interrupted");
+        assert!(!place.checkpoints("run").is_empty());
     }
+}
+
+#[test]
+fn interrupted_again_and_again_it_ends_with_the_same_bits() {
+    let place = Place::new();
+    // Epochs of 720 steps, so that signals come in the middle of them.
+    let set =
+        ["--set", "fit.epochs=6", "--set", "fit.batch_size=2", "--set", "callbacks.2.patience=6"];
+    let train = |dir: &'static str| [&["train", "--dir", dir], &set[..]].concat();
+    place.run(&train("whole")).ok();
+    for (epochs, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (4, libc::SIGINT)] {
+        let args = [&train("run")[..], if epochs > 1 { &["--resume"] } else { &[] }].concat();
+        let run = place.start(&args, &format!("Epoch {epochs}/6"));
+        // Into the next epoch.
+        std::thread::sleep(Duration::from_millis(30));
+        send(&run, signal);
+        let done = run.done();
+        assert_eq!(done.status, 128 + signal, "{}", done.stderr);
+        assert!(done.stderr.contains("interrupt received: "), "{}", done.stderr);
+    }
+    let done = place.run(&["train", "--dir", "run", "--resume"]).ok();
+    assert!(done.stderr.contains("resuming at epoch "), "{}", done.stderr);
+    place.assert_same_runs("whole", "run");
+}
+
+#[test]
+fn the_second_signal_ends_the_process_at_once() {
+    let place = Place::new();
+    place.start(&LONG, "Epoch 3/").kill();
+    let resume = [&LONG[..], &["--resume"]].concat();
+    // Nothing is waited for: two signals in a row, whatever is being done.
+    let run = place.start(&resume, "Epoch ");
+    send(&run, libc::SIGTERM);
+    let began = Instant::now();
+    send(&run, libc::SIGINT);
+    let done = run.done();
+    assert!(began.elapsed() < Duration::from_secs(20));
+    // The first may have been obeyed before the second came.
+    assert!([130, 143].contains(&done.status), "{}: {}", done.status, done.stderr);
+    place.run(&["verify", "--dir", "run"]).ok();
+    assert_eq!(interrupt(&place, &resume, libc::SIGINT).status, 130);
+}
+
+#[test]
+fn usr1_saves_and_the_run_goes_on() {
+    let place = Place::new();
+    let none = ["--set", "checkpoint.every_epochs=0"];
+    let mut run = place.start(&[&LONG[..], &none].concat(), "Epoch 2/");
+    assert!(place.checkpoints("run").is_empty());
+    for number in ["000001", "000002"] {
+        send(&run, libc::SIGUSR1);
+        run.wait_for(&format!("checkpoint {number} saved in epoch "));
+        assert!(place.checkpoints("run").contains(&number.to_owned()));
+    }
+    // Killed, it goes on from there.
+    run.kill();
+    let run = place.start(&[&LONG[..], &none, &["--resume"]].concat(), "Epoch ");
+    assert!(run.seen.contains(" from checkpoint 000002"), "{}", run.seen);
+    run.kill();
+}
+
+#[test]
+fn a_signal_before_the_run_leaves_nothing_behind() {
+    let place = Place::new();
+    // Some of these come while the data is loaded or the model is built.
+    for pause in [2, 5, 8, 11, 14] {
+        let mut command = place.command(&LONG);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let child = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        #[expect(unsafe_code, reason = "there is no safe kill in std")]
+        // SAFETY: the process is our child and has not been waited for.
+        unsafe {
+            libc::kill(child.id() as i32, libc::SIGTERM)
+        };
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        match output.status.code() {
+            // Not even the handlers were there.
+            None => assert!(!place.path("run").exists()),
+            Some(143) if stderr.contains("interrupted before the run began") => {
+                assert!(!place.path("run").exists());
+            }
+            Some(143) => {
+                assert_eq!(place.json("run/summary.json")["outcome"], "interrupted");
+                std::fs::remove_dir_all(place.path("run")).unwrap();
+            }
+            other => panic!("{other:?}: {stderr}"),
+        }
+    }
+}
+
+#[test]
+fn a_hangup_is_nothing_to_who_was_told_to_ignore_it() {
+    let place = Place::new();
+    let mut command = std::process::Command::new("nohup");
+    command.arg(env!("CARGO_BIN_EXE_refrain")).args(LONG).current_dir(place.path(""));
+    let Ok(run) = Started::begin(&mut command, "Epoch 3/") else {
+        return; // no nohup here
+    };
+    let mut run = run;
+    send(&run, libc::SIGHUP);
+    let epochs = run.seen.matches("Epoch ").count();
+    run.wait_for(&format!("Epoch {}/", epochs + 50));
+    run.kill();
 }

@@ -56,9 +56,12 @@ fn the_whole_pipeline() {
     assert_eq!(
         place.list("runs/digits"),
         [
+            "checkpoints",
             "experiment_log.json",
+            "journal.jsonl",
             "model.safetensors",
             "recipe.toml",
+            "run.lock",
             "summary.json",
             "training_from_json.png"
         ]
@@ -138,12 +141,16 @@ fn a_folder_that_holds_a_run_is_replaced_only_when_asked() {
     place.run(&[&args[..], &["--overwrite", "--set", "callbacks=[]"]].concat()).ok();
     assert_eq!(
         place.list("run"),
-        ["model.safetensors", "notes.txt", "recipe.toml", "summary.json"]
+        [
+            "checkpoints",
+            "journal.jsonl",
+            "model.safetensors",
+            "notes.txt",
+            "recipe.toml",
+            "run.lock",
+            "summary.json"
+        ]
     );
-
-    place
-        .run(&["train", "--resume", "--dir", "run"])
-        .fails(2, &["--resume is not in this version"]);
 }
 
 #[test]

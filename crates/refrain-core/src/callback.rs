@@ -53,7 +53,9 @@ pub trait Callback: Any + Send {
         snake_case(short_type_name::<Self>()).into()
     }
 
-    /// Training begins. Files are opened here; nothing was trained yet.
+    /// Training begins. Files are opened here; nothing was trained yet, unless the run goes on from a
+    /// checkpoint ([`Run::is_resumed`]): then state and model are those of the checkpoint. A run that
+    /// is [rolled back](Run::roll_back) goes on from one as well, and this is called again.
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
         let _ = run;
         Ok(())
@@ -277,6 +279,8 @@ pub struct Access {
     files: Vec<PathBuf>,
     rate: RateAccess,
     may_stop: bool,
+    may_roll_back: bool,
+    needs_beginning: bool,
     reads_model: bool,
     sets_weights: bool,
     changes_gradients: bool,
@@ -367,6 +371,21 @@ impl Access {
         self
     }
 
+    /// May ask the run to [go back](Run::roll_back) to a checkpoint. A run with such a callback takes
+    /// one before its first batch, and leaves none out that is due.
+    pub fn may_roll_back(mut self) -> Self {
+        self.may_roll_back = true;
+        self
+    }
+
+    /// Needs a checkpoint of the run's beginning, before the first batch: what it does to files or
+    /// values that were there before cannot be told from them alone. Without it a run that is killed
+    /// before its first checkpoint begins anew, and with it, from there.
+    pub fn needs_beginning(mut self) -> Self {
+        self.needs_beginning = true;
+        self
+    }
+
     /// Reads the model: weights, gradients, a trial of learning rates.
     pub fn reads_model(mut self) -> Self {
         self.reads_model = true;
@@ -444,6 +463,16 @@ impl Access {
     /// Whether it may ask for a stop.
     pub fn stops(&self) -> bool {
         self.may_stop
+    }
+
+    /// Whether it may ask the run to go back to a checkpoint.
+    pub fn rolls_back(&self) -> bool {
+        self.may_roll_back
+    }
+
+    /// Whether a checkpoint is taken before the first batch.
+    pub fn is_beginning_needed(&self) -> bool {
+        self.needs_beginning || self.may_roll_back
     }
 
     /// Whether it reads the model.

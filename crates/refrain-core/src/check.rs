@@ -47,6 +47,7 @@ pub(crate) fn findings(
     found.extend(files(slots));
     found.extend(patience(slots));
     found.extend(order(slots));
+    found.extend(rollbacks(slots, plan));
     if plan.epochs_to_run() == 0 {
         let message = format!(
             "initial_epoch is {} and epochs is {}: nothing is trained",
@@ -77,7 +78,7 @@ fn of_schedule(schedule: &dyn Schedule, plan: &RunPlan) -> Vec<Finding> {
 fn twins(slots: &[Slot]) -> Vec<Finding> {
     let is_stateful = |slot: &Slot| {
         slot.entry.callback.access().rate() == RateAccess::Factor
-            || slot.entry.callback.save_state().is_ok_and(|state| state.is_some())
+            || slot.save_state().is_ok_and(|state| state.is_some())
     };
     let stateful: Vec<bool> = slots.iter().map(is_stateful).collect();
     let twin =
@@ -226,6 +227,21 @@ fn order(slots: &[Slot]) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Who goes back to a checkpoint needs one.
+fn rollbacks(slots: &[Slot], plan: &RunPlan) -> Vec<Finding> {
+    let finding = |(i, slot): (usize, &Slot)| {
+        let message = format!(
+            "callback `{}` goes back to a checkpoint where it must, and this run keeps none",
+            slot.name
+        );
+        let fix = "turn checkpoints on (in a recipe: [checkpoint]), or set its rollbacks to 0";
+        Finding::error("no-checkpoints", message).fix(fix).in_callback(i).option("rollbacks")
+    };
+    let needs_one = |(_, slot): &(usize, &Slot)| slot.entry.callback.access().rolls_back();
+    let slots = slots.iter().enumerate().filter(needs_one);
+    slots.filter(|_| plan.checkpoints == Some(false)).map(finding).collect()
 }
 
 /// A plateau that waits as long as early stopping watches a run that ends before the rate falls.

@@ -98,12 +98,14 @@ impl Console {
 
 impl Sink {
     fn write(&self, line: &Escaped<'_>) {
+        // At once: standard error has no buffer, and an escaped line comes character by character.
+        let line = format!("{line}\n");
         // A closed pipe must not end a run that took hours: what cannot be printed is dropped.
         let _ = match self {
-            Sink::Stdout => writeln!(io::stdout().lock(), "{line}"),
-            Sink::Stderr => writeln!(io::stderr().lock(), "{line}"),
+            Sink::Stdout => io::stdout().lock().write_all(line.as_bytes()),
+            Sink::Stderr => io::stderr().lock().write_all(line.as_bytes()),
             Sink::Memory(text) => {
-                text.push(&format!("{line}\n"));
+                text.push(&line);
                 Ok(())
             }
             Sink::Silent => Ok(()),

@@ -131,6 +131,8 @@ pub struct RunPlan {
     pub metrics: Vec<String>,
     /// When validation is run; `None`: never.
     pub validation: Option<ValidationFreq>,
+    /// Whether checkpoints are taken; `None`: not known.
+    pub checkpoints: Option<bool>,
 }
 
 impl Default for RunPlan {
@@ -143,6 +145,7 @@ impl Default for RunPlan {
             batches_per_update: 1,
             metrics: vec!["loss".to_owned()],
             validation: None,
+            checkpoints: None,
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::check::nearest;
 use crate::error::{Error, Escaped, Result, list_names};
 use crate::monitor::Monitor;
 
+/// Characters of a value that a message shows.
+const MOST_SHOWN: usize = 500;
+
 /// A text whose options were parsed, with the place of each.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -111,6 +114,11 @@ impl Document {
         Value { source: &self.source, label: "the document".into(), node: &self.root }
     }
 
+    /// The whole document as it was parsed.
+    pub fn node(&self) -> &Node {
+        &self.root
+    }
+
     /// Line and column of an offset, both from 1.
     pub fn place(&self, at: usize) -> (usize, usize) {
         self.source.place(at)
@@ -120,6 +128,15 @@ impl Document {
     pub fn error(&self, at: usize, message: impl std::fmt::Display) -> Error {
         self.source.error(at, message)
     }
+}
+
+/// The beginning of a text that may be as long as its file.
+fn shortened(mut text: String) -> String {
+    if let Some((at, _)) = text.char_indices().nth(MOST_SHOWN) {
+        text.truncate(at);
+        text.push('…');
+    }
+    text
 }
 
 fn from_json(value: &serde_json::Value) -> Data {
@@ -260,6 +277,7 @@ impl<'t> Value<'t> {
 
     /// Refuses `shown`, naming what is allowed.
     pub fn out_of_range(&self, shown: impl std::fmt::Display, allowed: &str) -> Error {
+        let shown = shortened(shown.to_string());
         self.error(format!("`{}` is {shown}; allowed: {allowed}", self.label))
     }
 

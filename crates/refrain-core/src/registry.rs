@@ -10,8 +10,15 @@ use crate::files::Files;
 use crate::options::{Section, Value};
 
 /// Files of the run directory that no callback may write.
-const RESERVED: [&str; 5] =
-    ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
+const RESERVED: [&str; 7] = [
+    "recipe.toml",
+    "summary.json",
+    "model.safetensors",
+    "journal.jsonl",
+    "checkpoints",
+    "quarantine",
+    "run.lock",
+];
 
 /// A callback that a recipe can name.
 ///

@@ -101,6 +101,9 @@ impl CheckedCallback {
         if access.stops() {
             requests.push("stop");
         }
+        if access.rolls_back() {
+            requests.push("go back to a checkpoint");
+        }
         if access.is_setting_weights() {
             requests.push("set weights");
         }

@@ -42,6 +42,7 @@ pub struct Run<'a> {
     pub(crate) callback: &'a str,
     pub(crate) is_rehearsal: bool,
     pub(crate) is_resumed: bool,
+    pub(crate) rollbacks: usize,
     pub(crate) files: &'a Files,
 }
 
@@ -65,16 +66,26 @@ impl<'a> Run<'a> {
         self.is_resumed
     }
 
+    /// How often this run was [rolled back](Self::roll_back) so far.
+    pub fn rollbacks(&self) -> usize {
+        self.rollbacks
+    }
+
     /// How this run reads and writes files.
     pub fn files(&self) -> &'a Files {
         self.files
     }
 
-    /// Asks the loop to go back to the newest checkpoint after this event: everything is as it was
-    /// there, but for the state of this callback and its factor of the learning rate, which becomes
-    /// `factor`. The journal says so. The first to ask is obeyed.
+    /// Asks the loop to go back to the newest checkpoint that was due, after this event: everything is
+    /// as it was there, but for the state of this callback and its factor of the learning rate, which
+    /// becomes `factor`. Then `on_train_begin` is called again, as in a run that is resumed. The
+    /// journal says so. The first to ask is obeyed.
     ///
-    /// The run fails where it keeps no [checkpoints](crate::Trainer::checkpoints), or has none yet.
+    /// One that was taken because the run was interrupted, or somebody asked for it, is passed over:
+    /// so the run goes the same way whether it was cut short or not. Declare it with
+    /// [`Access::may_roll_back`](crate::Access::may_roll_back).
+    ///
+    /// The run fails where it keeps no [checkpoints](crate::Trainer::checkpoints).
     pub fn roll_back(&mut self, reason: impl Into<String>, factor: f64) {
         if self.requests.rollback.is_none() {
             let by = self.callback.to_owned();

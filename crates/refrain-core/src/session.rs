@@ -168,18 +168,25 @@ impl<'t, L: Learner> Session<'t, L> {
         let updates = progress.updates_per_epoch() as u64;
         progress.step = (epochs.initial_epoch as u64).saturating_mul(updates);
         trainer.reset(progress)?;
-        let (mut saving, loaded, records) = match opened {
-            Some(Opened { saving, loaded, records }) => (Some(saving), loaded, records),
-            None => (None, None, Vec::new()),
+        let (mut saving, loaded, prepare, records) = match opened {
+            Some(Opened { saving, loaded, prepare, records }) => {
+                (Some(saving), loaded, prepare, records)
+            }
+            None => (None, None, None, Vec::new()),
         };
         let accepts_changes = saving.as_ref().is_some_and(Saving::accepts_changes);
         if let Some(loaded) = &loaded {
             trainer.restore(loaded, accepts_changes)?;
         }
+        if let Some(prepare) = prepare {
+            prepare(&trainer.files)?;
+        }
         if let Some(saving) = &mut saving {
             saving.begin(&records)?;
+            if trainer.may_roll_back() {
+                saving.leave_none_out();
+            }
         }
-        trainer.is_resumed = loaded.is_some();
         let has_progbar = epochs.verbose > 0 && trainer.get::<ProgbarLogger>().is_none();
         if has_progbar {
             // Last in the list, so that it shows what callbacks added to the logs.
@@ -202,16 +209,10 @@ impl<'t, L: Learner> Session<'t, L> {
             reenters: false,
             went_back: false,
         };
-        let mut begun = session.trainer.emit(&mut Event::TrainBegin);
-        if let Some(loaded) = &loaded {
-            session.go_on_from(loaded);
-            // The run has begun before: beginning it again changes nothing.
-            let trainer = &mut *session.trainer;
-            let restored = trainer
-                .restore_rate(loaded)
-                .and_then(|()| trainer.restore_model(loaded, accepts_changes));
-            begun = first_error(begun, restored);
-        }
+        let begun = match &loaded {
+            Some(loaded) => session.begin_from(loaded, accepts_changes),
+            None => session.trainer.emit(&mut Event::TrainBegin),
+        };
         if session.keep(begun).is_err() {
             session.end()?;
         }
@@ -231,7 +232,7 @@ impl<'t, L: Learner> Session<'t, L> {
         }
         let mut order = Vec::new();
         let mut weights = Vec::new();
-        'epochs: while self.begin_epoch()? {
+        while self.begin_epoch()? {
             plan.order(self.trainer.seed, self.trainer.progress.epoch, &mut order);
             // Not from the first where the run goes on in the middle of an epoch.
             let first = self.trainer.progress.batch;
@@ -246,9 +247,6 @@ impl<'t, L: Learner> Session<'t, L> {
                 let batch = self.keep(batch)?;
                 let weights = (!weights.is_empty()).then_some(weights.as_slice());
                 self.train_batch(batch, weights)?;
-                if std::mem::take(&mut self.went_back) {
-                    continue 'epochs;
-                }
                 if self.should_stop() {
                     break;
                 }
@@ -260,7 +258,6 @@ impl<'t, L: Learner> Session<'t, L> {
                 self.validate_batches(validation)?;
             }
             self.end_epoch()?;
-            self.went_back = false;
         }
         Ok(())
     }
@@ -268,7 +265,8 @@ impl<'t, L: Learner> Session<'t, L> {
     /// Begins the next epoch; false when there is none: all were run, or a stop was asked for.
     ///
     /// A run that goes on from a checkpoint in the middle of an epoch begins with that one:
-    /// [`progress`](Self::progress) says how many of its batches were trained.
+    /// [`progress`](Self::progress) says how many of its batches were trained. So does one that a
+    /// callback puts back to a checkpoint ([`Run::roll_back`](crate::Run::roll_back)).
     ///
     /// # Errors
     /// When a callback fails, or the run has failed before.
@@ -277,6 +275,7 @@ impl<'t, L: Learner> Session<'t, L> {
         if self.is_interrupted {
             return Ok(false);
         }
+        self.went_back = false;
         if self.in_epoch {
             return self.keep(Err(Error::msg("begin_epoch inside an epoch; call end_epoch first")));
         }
@@ -292,6 +291,8 @@ impl<'t, L: Learner> Session<'t, L> {
         if is_over {
             return Ok(false);
         }
+        let saved = self.save_beginning();
+        self.keep(saved)?;
         self.trainer.progress.epoch = self.next_epoch;
         self.next_epoch += 1;
         self.in_epoch = true;
@@ -379,13 +380,15 @@ impl<'t, L: Learner> Session<'t, L> {
         self.barrier(self.trainer.progress.step != step_before)
     }
 
-    /// Whether a stop was asked for, by a callback or from outside; looked at after each batch.
+    /// Whether the epoch's batches end here: a stop was asked for, by a callback or from outside, or
+    /// the run went back to a checkpoint; looked at after each batch.
     pub fn should_stop(&self) -> bool {
-        self.trainer.requests.stop.is_some() || self.trainer.stop.is_stopped()
+        self.went_back || self.trainer.requests.stop.is_some() || self.trainer.stop.is_stopped()
     }
 
     /// Evaluates on `data`; the results join the epoch's logs under `val_*`, and are returned
-    /// without the prefix. Empty where a stop from outside came in between.
+    /// without the prefix. Empty where a stop from outside came in between, or the run went back to a
+    /// checkpoint.
     ///
     /// # Errors
     /// When a callback, the data or the engine fails, or the run has failed before.
@@ -400,8 +403,12 @@ impl<'t, L: Learner> Session<'t, L> {
     }
 
     fn validate_batches(&mut self, batches: &Batches<'_, L::Batch>) -> Result<Logs> {
-        let read = self.read_epoch_logs().and_then(|()| self.before_validation());
+        if self.went_back {
+            return Ok(Logs::new());
+        }
+        let read = self.read_epoch_logs();
         self.keep(read)?;
+        self.before_validation();
         let tested = self.trainer.test(batches);
         let Some(logs) = self.keep(tested)? else {
             self.is_interrupted = true;
@@ -432,7 +439,7 @@ impl<'t, L: Learner> Session<'t, L> {
     /// When a callback fails, or the run has failed before.
     pub fn end_epoch(&mut self) -> Result {
         self.go_on()?;
-        if !self.in_epoch {
+        if std::mem::take(&mut self.went_back) || !self.in_epoch {
             return Ok(());
         }
         if self.is_interrupted || self.trainer.stop.is_stopped() {
@@ -453,6 +460,8 @@ impl<'t, L: Learner> Session<'t, L> {
         self.trainer.history.push(self.trainer.progress.epoch, logs);
         self.trainer.progress.batch = 0;
         let saved = ended.and_then(|()| self.barrier(false));
+        // Where it went back, the next epoch is begun from there.
+        self.went_back = false;
         self.keep(saved)
     }
 
@@ -495,7 +504,7 @@ impl<'t, L: Learner> Session<'t, L> {
     pub(crate) fn replayed(&self) -> ReplayedEpoch {
         let trainer = &*self.trainer;
         let state = |slot: &Slot| {
-            let state = slot.entry.callback.save_state().ok()??;
+            let state = slot.save_state().ok()??;
             Some((slot.name.clone(), state.value().clone()))
         };
         ReplayedEpoch {
@@ -538,7 +547,7 @@ impl<'t, L: Learner> Session<'t, L> {
         let ended = self.trainer.emit(&mut Event::TrainEnd(outcome));
         let recorded = self.record_end(&ended.as_ref().err().map_or(outcome, Outcome::Failed));
         let ended = first_error(ended, recorded);
-        self.saving = None;
+        self.trainer.held = self.saving.take().filter(Saving::holds);
         self.trainer.requests.stop = None;
         self.trainer.history.ending = ending;
         self.trainer.sum_up_costs();

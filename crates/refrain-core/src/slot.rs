@@ -49,15 +49,13 @@ impl Slot {
     pub(crate) fn reset(&mut self) -> Result {
         self.entry.began = [false; 3];
         self.entry.disabled = None;
-        let loaded = self.entry.callback.load_state(None);
+        let loaded = self.entry.restore(None);
         loaded.map_err(|e| e.context(format!("callback `{}`", self.name)))
     }
 
     /// The callback's state, as a checkpoint keeps it.
     pub(crate) fn save_state(&self) -> Result<Option<State>> {
-        let callback = AssertUnwindSafe(|| self.entry.callback.save_state());
-        catch_unwind(callback)
-            .unwrap_or_else(|panic| Err(Error::msg(format!("panicked: {}", panic_text(&*panic)))))
+        caught(|| self.entry.callback.save_state())
             .map_err(|e| e.context(format!("state of callback `{}`", self.name)))
     }
 
@@ -116,7 +114,7 @@ impl Entry {
 
     /// Sets the callback's state to a saved one.
     pub(crate) fn restore(&mut self, saved: Option<&State>) -> Result {
-        self.callback.load_state(saved)
+        caught(|| self.callback.load_state(saved))
     }
 
     /// The base rate was changed: by its owner, or by nobody's leave.
@@ -145,9 +143,7 @@ impl Entry {
     fn call(&mut self, name: &str, run: &mut Run<'_>, event: &mut Event<'_>) -> Result {
         let hook = event.hook();
         let callback = &mut self.callback;
-        let call = AssertUnwindSafe(|| callback.on_event(run, event));
-        let result = timed(self.time.as_mut(), || catch_unwind(call))
-            .unwrap_or_else(|panic| Err(Error::msg(format!("panicked: {}", panic_text(&*panic)))));
+        let result = timed(self.time.as_mut(), || caught(|| callback.on_event(run, event)));
         result.map_err(|e| e.in_callback(name, hook, &run.progress))
     }
 
@@ -176,6 +172,12 @@ impl Entry {
         run.print(&format!("warning: {error}; the run goes on without it"));
         self.disabled = Some(error);
     }
+}
+
+/// Calls a callback; a panic becomes an error.
+fn caught<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|panic| Err(Error::msg(format!("panicked: {}", panic_text(&*panic)))))
 }
 
 fn bit(hook: Hook) -> u16 {

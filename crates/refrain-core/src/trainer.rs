@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::callback::Callback;
 use crate::check;
-use crate::checkpoint::{Checkpoints, Resumption, SaveHandle};
+use crate::checkpoint::{Checkpoints, Prepare, Resumption, SaveHandle, Saving};
 use crate::console::Console;
 use crate::costs::Costs;
 use crate::dataset::Dataset;
@@ -70,6 +70,12 @@ pub struct Trainer<L: Learner> {
     /// The run that the next `fit` goes on with.
     pub(crate) resumption: Option<Resumption>,
     pub(crate) is_resumed: bool,
+    /// How often the run went back to a checkpoint.
+    pub(crate) rollbacks: usize,
+    /// What is to be done in the folder before the next `fit` writes into it.
+    pub(crate) prepare: Option<Prepare>,
+    /// The folder of the run that has ended, where it stays held.
+    pub(crate) held: Option<Saving>,
 }
 
 impl<L: Learner> Trainer<L> {
@@ -115,6 +121,9 @@ impl<L: Learner> Trainer<L> {
             save: SaveHandle::default(),
             resumption: None,
             is_resumed: false,
+            rollbacks: 0,
+            prepare: None,
+            held: None,
         }
     }
 
@@ -343,6 +352,8 @@ impl<L: Learner> Trainer<L> {
         let plan = RunPlan {
             metrics: self.learner.metric_names(),
             batches_per_update: self.batches_per_update(),
+            // A rehearsal keeps none, and goes back to none.
+            checkpoints: (!self.is_rehearsal).then(|| self.keeps_checkpoints()),
             ..plan.clone()
         };
         let findings = check::findings(&self.slots, &plan, self.schedule.as_deref());
@@ -353,6 +364,16 @@ impl<L: Learner> Trainer<L> {
     pub(crate) fn batches_per_update(&self) -> usize {
         let of = |slot: &Slot| slot.entry.callback.access().batches_per_update();
         self.slots.iter().filter_map(of).max().unwrap_or(1).max(1)
+    }
+
+    /// Whether a callback may ask the run to go back to a checkpoint.
+    pub(crate) fn may_roll_back(&self) -> bool {
+        self.slots.iter().any(|slot| slot.entry.callback.access().rolls_back())
+    }
+
+    /// Whether a callback needs a checkpoint of the beginning.
+    pub(crate) fn needs_beginning(&self) -> bool {
+        self.slots.iter().any(|slot| slot.entry.callback.access().is_beginning_needed())
     }
 
     /// Refuses a run that cannot go well, before anything has begun; prints warnings.
@@ -395,6 +416,7 @@ impl<L: Learner> Trainer<L> {
         self.requests = Requests::default();
         self.batch_logs = None;
         self.trial = None;
+        (self.is_resumed, self.rollbacks) = (false, 0);
         // A run that was interrupted may have left some that were kept.
         self.learner.clear_gradients();
         self.slots.iter_mut().try_for_each(Slot::reset)
@@ -421,6 +443,7 @@ impl<L: Learner> Trainer<L> {
             callback: "",
             is_rehearsal: self.is_rehearsal,
             is_resumed: self.is_resumed,
+            rollbacks: self.rollbacks,
             files: &self.files,
         };
         let mut failures = Vec::new();

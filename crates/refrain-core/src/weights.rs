@@ -1,10 +1,13 @@
 //! A snapshot of a model's weights: named arrays on the host, exact to the bit.
 
+mod header;
+
 use std::io;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Map, Value, json};
+
+use header::{Entry, METADATA, MOST_BYTES, byte_length};
 
 use crate::error::{Error, Escaped, Result};
 use crate::files::Files;
@@ -45,46 +48,53 @@ pub enum WeightDtype {
 }
 
 impl WeightDtype {
-    fn to_safetensors(self) -> Dtype {
+    const ALL: [Self; 13] = [
+        Self::F64,
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::I64,
+        Self::I32,
+        Self::I16,
+        Self::I8,
+        Self::U64,
+        Self::U32,
+        Self::U16,
+        Self::U8,
+        Self::Bool,
+    ];
+
+    /// Its name in safetensors files.
+    fn name(self) -> &'static str {
         match self {
-            WeightDtype::F64 => Dtype::F64,
-            WeightDtype::F32 => Dtype::F32,
-            WeightDtype::F16 => Dtype::F16,
-            WeightDtype::BF16 => Dtype::BF16,
-            WeightDtype::I64 => Dtype::I64,
-            WeightDtype::I32 => Dtype::I32,
-            WeightDtype::I16 => Dtype::I16,
-            WeightDtype::I8 => Dtype::I8,
-            WeightDtype::U64 => Dtype::U64,
-            WeightDtype::U32 => Dtype::U32,
-            WeightDtype::U16 => Dtype::U16,
-            WeightDtype::U8 => Dtype::U8,
-            WeightDtype::Bool => Dtype::BOOL,
+            Self::F64 => "F64",
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::BF16 => "BF16",
+            Self::I64 => "I64",
+            Self::I32 => "I32",
+            Self::I16 => "I16",
+            Self::I8 => "I8",
+            Self::U64 => "U64",
+            Self::U32 => "U32",
+            Self::U16 => "U16",
+            Self::U8 => "U8",
+            Self::Bool => "BOOL",
         }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
     }
 
     /// Bits of an element.
     fn bits(self) -> usize {
-        self.to_safetensors().bitsize()
-    }
-
-    fn from_safetensors(dtype: Dtype) -> Option<Self> {
-        Some(match dtype {
-            Dtype::F64 => WeightDtype::F64,
-            Dtype::F32 => WeightDtype::F32,
-            Dtype::F16 => WeightDtype::F16,
-            Dtype::BF16 => WeightDtype::BF16,
-            Dtype::I64 => WeightDtype::I64,
-            Dtype::I32 => WeightDtype::I32,
-            Dtype::I16 => WeightDtype::I16,
-            Dtype::I8 => WeightDtype::I8,
-            Dtype::U64 => WeightDtype::U64,
-            Dtype::U32 => WeightDtype::U32,
-            Dtype::U16 => WeightDtype::U16,
-            Dtype::U8 => WeightDtype::U8,
-            Dtype::BOOL => WeightDtype::Bool,
-            _ => return None,
-        })
+        match self {
+            Self::F64 | Self::I64 | Self::U64 => 64,
+            Self::F32 | Self::I32 | Self::U32 => 32,
+            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 16,
+            Self::I8 | Self::U8 | Self::Bool => 8,
+        }
     }
 }
 
@@ -203,24 +213,28 @@ impl Weights {
     /// The snapshot as a safetensors file.
     ///
     /// # Errors
-    /// When an array's length does not fit its shape.
+    /// When an array's length does not fit its shape, two have one name, or one has the name that
+    /// the format has for itself.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
-        let mut views = Vec::with_capacity(self.tensors.len());
-        for tensor in &self.tensors {
-            let dtype = tensor.dtype.to_safetensors();
-            let view = TensorView::new(dtype, tensor.shape.clone(), &tensor.bytes)
-                .map_err(|e| Error::wrap(e).context(format!("tensor `{}`", tensor.name)))?;
-            views.push((tensor.name.as_str(), view));
-        }
-        safetensors::serialize(views, None).map_err(Error::wrap)
+        let mut file = Vec::new();
+        let written = Self::write(&[("", self)], &mut |bytes| {
+            file.extend_from_slice(bytes);
+            Ok(())
+        });
+        written.map_err(|e| Error::data(e.to_string()))?;
+        Ok(file)
     }
 
     /// Writes snapshots into one safetensors file, with a prefix in front of each one's names, piece
     /// by piece: without a second copy of them.
+    ///
+    /// # Errors
+    /// What `put` says; and before anything is put, what the file could not be read back with.
     pub(crate) fn write(
         parts: &[(&str, &Weights)],
         put: &mut dyn FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
+        let refuse = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         let mut tensors: Vec<(&str, &WeightTensor)> = parts
             .iter()
             .flat_map(|(prefix, weights)| weights.tensors.iter().map(|tensor| (*prefix, tensor)))
@@ -228,25 +242,47 @@ impl Weights {
         // Wide elements first, so that each tensor lies at a multiple of its elements' size. In the
         // model's order among them.
         tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype.bits()));
-        let mut header = Map::new();
+        let mut entries = Map::new();
         let mut offset = 0;
         for (prefix, tensor) in &tensors {
+            let name = format!("{prefix}{}", tensor.name);
+            let shown = Escaped(&name);
+            if byte_length(tensor.dtype, &tensor.shape) != Some(tensor.bytes.len()) {
+                return Err(refuse(format!(
+                    "tensor `{shown}` has {} bytes, which are not those of {:?} of the shape {:?}",
+                    tensor.bytes.len(),
+                    tensor.dtype,
+                    tensor.shape
+                )));
+            }
+            if name == METADATA {
+                return Err(refuse(format!(
+                    "a tensor is named `{METADATA}`, which safetensors files have for themselves; \
+                     give it another name"
+                )));
+            }
+            if entries.contains_key(&name) {
+                return Err(refuse(format!("two tensors are named `{shown}`")));
+            }
             let end = offset + tensor.bytes.len();
             let entry = json!({
-                "dtype": tensor.dtype.to_safetensors(),
+                "dtype": tensor.dtype.name(),
                 "shape": tensor.shape,
                 "data_offsets": [offset, end],
             });
-            let name = format!("{prefix}{}", tensor.name);
-            if header.insert(name, entry).is_some() {
-                let problem = format!("two tensors are named `{prefix}{}`", tensor.name);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-            }
+            entries.insert(name, entry);
             offset = end;
         }
-        let mut header = Value::Object(header).to_string();
+        let mut header = Value::Object(entries).to_string();
         while !header.len().is_multiple_of(8) {
             header.push(' ');
+        }
+        if header.len() > MOST_BYTES {
+            return Err(refuse(format!(
+                "the names and shapes of {} tensors take {} bytes; allowed: at most {MOST_BYTES}",
+                tensors.len(),
+                header.len()
+            )));
         }
         put(&(header.len() as u64).to_le_bytes())?;
         put(header.as_bytes())?;
@@ -259,30 +295,20 @@ impl Weights {
         Some(&bad.name)
     }
 
-    /// Reads a safetensors file's bytes. Names come sorted by offset, as stored.
+    /// Reads a safetensors file's bytes. The arrays come in the order in which they are stored.
+    ///
+    /// Cost: time and memory of the order of the file's length, whatever its header claims.
     ///
     /// # Errors
-    /// When the bytes are no safetensors file, or hold an element type that no engine has.
+    /// When the bytes are no safetensors file, hold an element type that no engine has, or two
+    /// arrays of one name.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| Error::data(format!("not a safetensors file: {e}")).with_source(e))?;
-        let mut tensors = Vec::new();
-        for (name, view) in file.iter() {
-            let dtype = WeightDtype::from_safetensors(view.dtype()).ok_or_else(|| {
-                Error::data(format!(
-                    "tensor `{}` has the element type {:?}; allowed: floats, integers, bool",
-                    Escaped(name),
-                    view.dtype()
-                ))
-            })?;
-            tensors.push(WeightTensor {
-                name: name.to_owned(),
-                shape: view.shape().to_vec(),
-                dtype,
-                bytes: view.data().to_vec(),
-            });
-        }
-        Ok(Self { tensors })
+        let (entries, data) = header::read(bytes)?;
+        let tensor = |Entry { name, shape, dtype, place }: Entry| {
+            let bytes = data.get(place).unwrap_or_default().to_vec();
+            WeightTensor { name, shape, dtype, bytes }
+        };
+        Ok(Self { tensors: entries.into_iter().map(tensor).collect() })
     }
 
     /// Writes a safetensors file, atomically.

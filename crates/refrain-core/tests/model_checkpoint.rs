@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use refrain_core::callbacks::ModelCheckpoint;
+use refrain_core::checkpoint::Checkpoints;
 use refrain_core::console::Console;
 use refrain_core::options::Document;
 use refrain_core::testing::Script;
@@ -106,6 +107,41 @@ fn a_resumed_run_knows_its_best_value_and_its_files_and_removes_no_others() {
     // A new run does not remove what another has left.
     go(new(), &[1.; 2], 6);
     assert_eq!(files(folder.path()), ["4", "5", "7", "9"]);
+}
+
+#[test]
+fn a_run_that_goes_on_in_a_copy_of_its_folder_leaves_the_original_alone() {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir(to).unwrap();
+        for name in files(from) {
+            if from.join(&name).is_dir() {
+                copy(&from.join(&name), &to.join(&name));
+            } else {
+                std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = Script::losses(&[4., 3., 2., 1.]);
+    let go = |run: &Path, epochs: usize| {
+        let options = serde_json::json!({
+            "type": "model_checkpoint", "filepath": "weights/{epoch}", "keep": 2,
+        });
+        let document = Document::from_json("recipe", &options);
+        let registry = refrain_core::CallbackRegistry::builtin();
+        let callback = registry.build(&document.value(), 0, &BuildContext { folder: run }).unwrap();
+        let mut trainer = Trainer::new(script.learner(), 0.1)
+            .callbacks([callback])
+            .checkpoints(Checkpoints::in_dir(run));
+        trainer.resume().unwrap();
+        trainer.fit(&script.data(), Fit::epochs(epochs).verbose(0)).unwrap();
+        files(&run.join("weights"))
+    };
+    let (original, copied) = (folder.path().join("original"), folder.path().join("copy"));
+    assert_eq!(go(&original, 2), ["1", "2"]);
+    copy(&original, &copied);
+    assert_eq!(go(&copied, 4), ["3", "4"]);
+    assert_eq!(files(&original.join("weights")), ["1", "2"]);
 }
 
 #[test]

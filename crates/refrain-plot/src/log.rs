@@ -12,6 +12,9 @@ use refrain_core::files::Files;
 use crate::error::{PlotError, printable, printable_path};
 use crate::lenient_json::quote_bare_numbers;
 
+/// A file longer than this (1 GiB) is no log.
+const MAX_BYTES: u64 = 1 << 30;
+
 /// Fields of an entry that are not metrics.
 const RESERVED: [&str; 3] = ["epoch", "timestamp", "non_finite"];
 
@@ -74,12 +77,26 @@ impl TrainingLog {
     /// to the file.
     ///
     /// # Errors
-    /// When the file cannot be read, is empty, is not UTF-8 text, is not such an
+    /// When the file cannot be read, is empty, is longer than 1 GiB, is not UTF-8 text, is not such an
     /// array, has no entry, or has two entries for one epoch. The message names the
     /// file and the place.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, PlotError> {
         let path = path.as_ref();
         let name = printable_path(path);
+        // Before it is read: a file may claim more than any memory has.
+        if let Ok(metadata) = std::fs::metadata(path)
+            && metadata.len() > MAX_BYTES
+        {
+            return Err(PlotError::Log {
+                log: name,
+                place: format!("byte {}", MAX_BYTES.saturating_add(1)),
+                problem: format!(
+                    "the file goes on, it has {} bytes; allowed: at most {MAX_BYTES}",
+                    metadata.len()
+                ),
+                way_out: "give the file that the JSON logger wrote".into(),
+            });
+        }
         let bytes = Files::default()
             .contents(path)
             .map_err(|source| PlotError::Read { path: name.clone(), source })?;
@@ -554,6 +571,42 @@ mod tests {
         let message = TrainingLog::read(folder.path().join("no\n.json")).unwrap_err().to_string();
         assert!(message.contains("no\\n.json"), "{message}");
         assert!(TrainingLog::read(folder.path()).is_err());
+
+        // Not read at all.
+        let sparse = folder.path().join("sparse.json");
+        std::fs::File::create(&sparse).unwrap().set_len(1 << 42).unwrap();
+        let message = TrainingLog::read(&sparse).unwrap_err().to_string();
+        assert!(message.contains("it has 4398046511104 bytes; allowed: at most 1073741824"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_never_ends_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, zero) = (folder.path().join("pipe"), folder.path().join("zero"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::os::unix::fs::symlink("/dev/zero", &zero).unwrap();
+        for path in [pipe, zero, "/dev/zero".into()] {
+            let message = TrainingLog::read(&path).unwrap_err().to_string();
+            assert!(message.contains(&path.display().to_string()), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_long_log_takes_time_of_the_order_of_its_length() {
+        // With one column per epoch, one epoch with all columns, and many words in quotes: a reader
+        // that looked through all for each would not come to an end.
+        let entry = |i: usize| format!("{{\"epoch\":{i},\"metric {i}\":NaN}}");
+        let entries: Vec<String> = (0..20_000).map(entry).collect();
+        let log = TrainingLog::parse(&format!("[{}]", entries.join(",")), "log").unwrap();
+        assert_eq!((log.epochs().len(), log.keys().count()), (20_000, 20_000));
+        let columns: Vec<String> = (0..50_000).map(|i| format!("\"{i}\":{i}")).collect();
+        let text = format!("[{{\"epoch\":1,{}}}]", columns.join(","));
+        assert_eq!(TrainingLog::parse(&text, "log").unwrap().keys().count(), 50_000);
+        let wrong = format!("[{}\n x]", "NaN,\n".repeat(100_000));
+        assert!(read(&wrong).starts_with("log.json: entry 1: is NaN"));
+        let wrong = format!("[{{\"epoch\":1,\"a\":[{}\n x]}}]", "NaN,\n".repeat(100_000));
+        assert!(read(&wrong).contains("line 100002, column 2"), "{}", read(&wrong));
     }
 
     #[test]

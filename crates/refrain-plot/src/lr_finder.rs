@@ -225,7 +225,8 @@ fn in_words(trial: &Trial) -> String {
 
 impl Callback for LrFinder {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
-        if self.state.trial.is_some() || run.is_rehearsal() {
+        // A run that goes on has had its trial, also where it was not reported yet.
+        if self.state.trial.is_some() || run.trial().is_some() || run.is_rehearsal() {
             return Ok(());
         }
         run.request_trial(self.rates(), self.stop_above)?;

@@ -4,7 +4,7 @@
 mod recipe;
 mod registry;
 
-pub use recipe::{Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner};
+pub use recipe::{RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner};
 pub use registry::Registry;
 
 pub use refrain_burn::*;

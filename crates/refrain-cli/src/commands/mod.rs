@@ -5,7 +5,9 @@ mod plot;
 mod preview;
 mod recipe;
 mod replay;
+mod runs;
 mod train;
+mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,10 +19,16 @@ pub(crate) use plot::plot;
 pub(crate) use preview::preview;
 pub(crate) use recipe::recipe;
 pub(crate) use replay::replay;
+pub(crate) use runs::runs;
 pub(crate) use train::train;
+pub(crate) use verify::verify;
 
 /// The recipe of that file, or the built-in one, with changes.
-fn load(registry: &Arc<Registry>, path: Option<&Path>, changes: &[String]) -> Result<Recipe> {
+pub(crate) fn load(
+    registry: &Arc<Registry>,
+    path: Option<&Path>,
+    changes: &[String],
+) -> Result<Recipe> {
     match path {
         Some(path) => Recipe::load_with(registry, path, changes),
         None => Recipe::builtin_with(registry, changes),

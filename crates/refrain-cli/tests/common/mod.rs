@@ -2,12 +2,65 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 /// A folder in which the command is run, removed at the end.
 pub struct Place {
     folder: tempfile::TempDir,
+}
+
+/// A call of the command that is under way.
+pub struct Started {
+    pub child: Child,
+    stderr: BufReader<ChildStderr>,
+    pub seen: String,
+}
+
+impl Started {
+    /// Starts a command, and waits until it has printed `word` to standard error.
+    pub fn begin(command: &mut Command, word: &str) -> std::io::Result<Self> {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut started = Self { child, stderr, seen: String::new() };
+        started.wait_for(word);
+        Ok(started)
+    }
+
+    /// Reads on until it has printed `word` to standard error.
+    pub fn wait_for(&mut self, word: &str) {
+        while !self.seen.contains(word) {
+            let read = self.stderr.read_line(&mut self.seen).unwrap();
+            assert!(read > 0, "ended before {word:?}: {}", self.seen);
+        }
+    }
+
+    /// As `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn done(mut self) -> Done {
+        // Read on, so that the child never waits for us.
+        std::io::Read::read_to_string(&mut self.stderr, &mut self.seen).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        Done { stderr: self.seen, ..Done::of(output) }
+    }
+}
+
+fn without_clocks(json: &mut serde_json::Value) {
+    match json {
+        serde_json::Value::Array(items) => items.iter_mut().for_each(without_clocks),
+        serde_json::Value::Object(fields) => {
+            fields.remove("seconds");
+            fields.remove("timestamp");
+        }
+        _ => {}
+    }
 }
 
 /// What a call of the command did.
@@ -42,6 +95,64 @@ impl Place {
 
     pub fn json(&self, name: &str) -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap()
+    }
+
+    /// Starts the command, and waits until it has printed `word` to standard error.
+    pub fn start(&self, args: &[&str], word: &str) -> Started {
+        Started::begin(&mut self.command(args), word).unwrap()
+    }
+
+    /// Every file below a folder, with what is in it.
+    pub fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut left = vec![self.path(name)];
+        while let Some(folder) = left.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    left.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).unwrap();
+                    files.insert(path, bytes);
+                }
+            }
+        }
+        files
+    }
+
+    /// Numbers of the checkpoints of a run, oldest first.
+    pub fn checkpoints(&self, run: &str) -> Vec<String> {
+        let mut names = self.list(&format!("{run}/checkpoints"));
+        names.retain(|name| !name.starts_with('.'));
+        names
+    }
+
+    /// Both runs came to the same end by the same way: weights, picture, log, table and summary,
+    /// without what clocks say.
+    pub fn assert_same_runs(&self, one: &str, other: &str) {
+        let read = |run: &str, name: &str| std::fs::read(self.path(run).join(name)).ok();
+        let names = |run: &str| {
+            let mut names = self.list(run);
+            names.retain(|name| !matches!(name.as_str(), "quarantine" | "notes.txt"));
+            names
+        };
+        assert_eq!(names(one), names(other));
+        for name in names(one) {
+            if matches!(name.as_str(), "checkpoints" | "journal.jsonl" | "run.lock") {
+                continue;
+            }
+            let (a, b) = (read(one, &name), read(other, &name));
+            if !name.ends_with(".json") {
+                assert!(a == b, "{one}/{name} and {other}/{name} differ");
+                continue;
+            }
+            let [a, b] = [one, other].map(|run| {
+                let mut json = self.json(&format!("{run}/{name}"));
+                without_clocks(&mut json);
+                json
+            });
+            assert_eq!(a, b, "{one}/{name} and {other}/{name} differ");
+        }
     }
 
     /// Names in a folder, sorted.

@@ -129,7 +129,7 @@ impl CsvLogger {
 
     /// The file's whole lines, at most the first `most` bytes.
     fn whole_lines(&self, files: &Files, most: u64) -> Result<Vec<u8>> {
-        if !files.exists(&self.filename) {
+        if !files.exists(&self.filename)? {
             return Ok(Vec::new());
         }
         let mut bytes = files.read(&self.filename, MAX_FILE_BYTES)?;
@@ -177,16 +177,34 @@ impl CsvLogger {
         Ok(())
     }
 
-    /// Makes the file what it was at the checkpoint: rows and columns that were added since are cut
-    /// off, and a file that is gone gets its header.
-    fn go_back(&mut self, files: &Files) -> Result {
-        let lines = self.whole_lines(files, u64::MAX)?;
-        let cells = self.state.columns.len() + 1;
+    /// Makes the file what it was at the checkpoint. Where all of its rows are this run's, they are
+    /// written anew, whatever became of the file; else rows and columns that were added since are
+    /// cut off, and a file that is gone gets its header.
+    fn go_back(&mut self, run: &mut Run<'_>) -> Result {
+        let (files, history) = (run.files(), run.history);
+        if self.state.columns.is_empty() && self.state.rows == 0 {
+            self.state.length = 0;
+            return self.write(files, "");
+        }
         let header = self.header();
-        let kept = cut_lines(&lines, &header, self.separator, cells, self.state.rows);
+        let kept = if !self.append && self.state.rows == history.len() as u64 {
+            history.iter().fold(header, |text, (epoch, logs)| text + &self.row(epoch, logs))
+        } else {
+            let lines = self.whole_lines(files, u64::MAX)?;
+            let cells = self.state.columns.len() + 1;
+            cut_lines(&lines, &header, self.separator, cells, self.state.rows)
+        };
         files.write_atomically(&self.filename, kept.as_bytes())?;
-        self.state.rows = rows(kept.as_bytes());
+        let rows = rows(kept.as_bytes());
+        let lost = self.state.rows.saturating_sub(rows);
+        self.state.rows = rows;
         self.state.length = kept.len() as u64;
+        if lost > 0 {
+            let name = self.filename.display();
+            run.print(&format!(
+                "warning: {lost} rows of `{name}` are gone; it goes on without them"
+            ));
+        }
         Ok(())
     }
 
@@ -209,9 +227,9 @@ impl Callback for CsvLogger {
         if run.is_rehearsal() {
             return Ok(());
         }
-        let is_resumed = self.state != CsvLoggerState::default();
-        if is_resumed {
-            return self.go_back(run.files());
+        // Also where the checkpoint was taken before there was a row: then there is none.
+        if run.is_resumed() || self.state != CsvLoggerState::default() {
+            return self.go_back(run);
         }
         let lines = if self.append { self.whole_lines(run.files(), u64::MAX)? } else { Vec::new() };
         if !lines.is_empty() {
@@ -250,10 +268,12 @@ impl Callback for CsvLogger {
     }
 
     fn access(&self) -> Access {
-        Access::new()
+        let access = Access::new()
             .acts_in([Hook::TrainBegin, Hook::EpochEnd])
             .writes_file(&self.filename)
-            .observes()
+            .observes();
+        // Which rows are of earlier runs nobody can tell later.
+        if self.append { access.needs_beginning() } else { access }
     }
 
     fn check(&self) -> Result {

@@ -80,6 +80,11 @@ impl FileTemplate {
         self
     }
 
+    /// The folder that the files are put into.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Keys of the logs that the name needs.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {

@@ -126,7 +126,10 @@ impl Callback for JsonTrainingLogger {
 
     fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {
         let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        let entry = entry(run.progress.epoch, &now, epoch.logs, epoch.learning_rate)?;
+        // After a rollback the rate is not what the options say: worth an explanation, too.
+        let explains = epoch.learning_rate.is_product() || run.rollbacks() > 0;
+        let rate = Some(epoch.learning_rate).filter(|_| explains);
+        let entry = entry(run.progress.epoch, &now, epoch.logs, rate)?;
         let separator = if self.state.epochs == 0 { "" } else { "," };
         let _ = write!(self.state.entries, "{separator}\n  {}", Value::Object(entry));
         self.state.epochs += 1;
@@ -170,12 +173,12 @@ impl Callback for JsonTrainingLogger {
 /// Keys that an entry has anyway.
 const RESERVED: [&str; 4] = ["epoch", "timestamp", "non_finite", "learning_rate_factors"];
 
-/// One entry of the log.
+/// One entry of the log. `rate`: to be written with its factors.
 fn entry(
     epoch: usize,
     timestamp: &str,
     logs: &Logs,
-    rate: &LearningRate,
+    rate: Option<&LearningRate>,
 ) -> Result<Map<String, Value>> {
     let mut entry = Map::new();
     let mut non_finite = Map::new();
@@ -193,7 +196,9 @@ fn entry(
         if let Some(kind) = non_finite_kind(value) {
             non_finite.insert(name.into(), kind.into());
         }
-        if name == "learning_rate" && rate.is_product() {
+        if name == "learning_rate"
+            && let Some(rate) = rate
+        {
             let factors = std::iter::once(("base", rate.base())).chain(rate.factors());
             let factors = factors.map(|(name, factor)| (name.to_owned(), factor.into()));
             entry.insert("learning_rate_factors".into(), Value::Object(factors.collect()));
@@ -232,7 +237,7 @@ mod tests {
             ("learning_rate", 0.1),
             ("odd \"name\"\u{1}", 1e-300),
         ]);
-        let entry = entry(0, "2026-01-01T00:00:00Z", &logs, &LearningRate::new(0.1)).unwrap();
+        let entry = entry(0, "2026-01-01T00:00:00Z", &logs, None).unwrap();
         assert_eq!(
             Value::Object(entry).to_string(),
             r#"{"epoch":1,"timestamp":"2026-01-01T00:00:00Z","loss":null,"val_loss":null,"#

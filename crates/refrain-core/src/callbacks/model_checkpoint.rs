@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::file_template::FileTemplate;
-use super::plain_state;
 use super::saved_files::{Keep, SavedFile, SavedFiles};
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
@@ -17,7 +16,7 @@ use crate::monitor::Monitor;
 use crate::options::{Section, Value};
 use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
-use crate::state::exact_float;
+use crate::state::{State, exact_float};
 
 /// Saves the model's weights as safetensors: after every epoch or some, or every n steps; all of
 /// them, the newest, or the best.
@@ -135,6 +134,11 @@ pub struct ModelCheckpointState {
 }
 
 impl ModelCheckpoint {
+    /// The folder that a recipe's names are in.
+    fn folder(&self) -> &Path {
+        self.template.as_ref().map_or(Path::new(""), FileTemplate::folder)
+    }
+
     /// Saves after every epoch.
     pub fn new(filepath: impl Into<PathBuf>) -> Self {
         let filepath = filepath.into();
@@ -382,7 +386,20 @@ impl Callback for ModelCheckpoint {
         found
     }
 
-    plain_state!();
+    fn save_state(&self) -> Result<Option<State>> {
+        let mut state = self.state.clone();
+        let folder = self.folder();
+        state.files.map(|path| path.strip_prefix(folder).unwrap_or(path).to_owned());
+        State::new(&state).map(Some)
+    }
+
+    fn load_state(&mut self, saved: Option<&State>) -> Result {
+        self.state = State::load_or_default(saved)?;
+        // The folder of now: a run that goes on in a copy of its folder removes no files of the other.
+        let folder = self.folder().to_owned();
+        self.state.files.map(|path| folder.join(path));
+        Ok(())
+    }
 }
 
 /// `m{epoch:02d}` → `m{epoch}`: two that differ in this alone write the same files sooner or later.

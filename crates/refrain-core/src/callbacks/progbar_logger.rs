@@ -63,9 +63,13 @@ const BAR_WIDTH: usize = 20;
 #[derive(Debug)]
 pub struct ProgbarLogger {
     verbose: u8,
+    /// When the epoch began, or went on where it was begun before.
     epoch_began: Instant,
-    /// Time of the training steps of this epoch.
+    /// Time of the training steps since then.
     trained: Duration,
+    /// Batches of the epoch that were trained before.
+    before: usize,
+    /// Batches of the epoch that are trained.
     steps: usize,
     #[cfg(feature = "progress")]
     redraw: Instant,
@@ -78,14 +82,33 @@ impl ProgbarLogger {
             verbose,
             epoch_began: Instant::now(),
             trained: Duration::ZERO,
+            before: 0,
             steps: 0,
             #[cfg(feature = "progress")]
             redraw: Instant::now(),
         }
     }
 
+    /// The epoch begins, or goes on after `before` batches.
+    fn begin(&mut self, before: usize) {
+        let now = Instant::now();
+        self.epoch_began = now;
+        self.trained = Duration::ZERO;
+        (self.before, self.steps) = (before, before);
+        #[cfg(feature = "progress")]
+        {
+            self.redraw = now;
+        }
+    }
+
+    /// Time of a step, of those of this process.
+    fn per_step(&self) -> Duration {
+        let steps = u32::try_from(self.steps - self.before).unwrap_or(u32::MAX);
+        self.trained / steps.max(1)
+    }
+
     fn step_time(&self) -> String {
-        let step = self.trained.as_secs_f64() / self.steps.max(1) as f64;
+        let step = self.per_step().as_secs_f64();
         if step >= 1.0 {
             format!("{step:.0}s/step")
         } else if step >= 1e-3 {
@@ -128,7 +151,7 @@ impl ProgbarLogger {
         }
         self.redraw = Instant::now();
         let left = match run.progress.steps_per_epoch.checked_sub(self.steps) {
-            Some(steps) => seconds(self.trained / self.steps.max(1) as u32 * steps as u32),
+            Some(steps) => seconds(self.per_step() * u32::try_from(steps).unwrap_or(u32::MAX)),
             None => seconds(self.epoch_began.elapsed()),
         };
         let logs = numbers(run.batch_logs()?);
@@ -157,17 +180,22 @@ impl ProgbarLogger {
 }
 
 impl Callback for ProgbarLogger {
-    fn on_epoch_begin(&mut self, run: &mut Run<'_>) -> Result {
-        let now = Instant::now();
-        self.epoch_began = now;
-        self.trained = Duration::ZERO;
-        self.steps = 0;
+    fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
+        // In the middle of an epoch where the run goes on from there; that epoch does not begin again.
+        self.begin(run.progress.batch);
+        // Of an epoch that the run went back from.
         #[cfg(feature = "progress")]
-        {
-            self.redraw = now;
-            if self.is_live(run) {
-                Self::open_bar(run);
-            }
+        if let Some(bar) = run.console().bar.take() {
+            bar.finish_and_clear();
+        }
+        Ok(())
+    }
+
+    fn on_epoch_begin(&mut self, run: &mut Run<'_>) -> Result {
+        self.begin(0);
+        #[cfg(feature = "progress")]
+        if self.is_live(run) {
+            Self::open_bar(run);
         }
         #[cfg(not(feature = "progress"))]
         let _ = run;
@@ -178,7 +206,13 @@ impl Callback for ProgbarLogger {
         self.steps += 1;
         self.trained = self.epoch_began.elapsed();
         #[cfg(feature = "progress")]
-        self.move_bar(run)?;
+        {
+            // Not opened yet where the epoch was begun before.
+            if run.console().bar.is_none() && self.is_live(run) {
+                Self::open_bar(run);
+            }
+            self.move_bar(run)?;
+        }
         #[cfg(not(feature = "progress"))]
         let _ = run;
         Ok(())
@@ -215,7 +249,13 @@ impl Callback for ProgbarLogger {
     }
 
     fn access(&self) -> Access {
-        let hooks = [Hook::EpochBegin, Hook::TrainBatchEnd, Hook::EpochEnd, Hook::TrainEnd];
+        let hooks = [
+            Hook::TrainBegin,
+            Hook::EpochBegin,
+            Hook::TrainBatchEnd,
+            Hook::EpochEnd,
+            Hook::TrainEnd,
+        ];
         // A terminal that cannot be drawn on is no reason to lose a run.
         Access::new().acts_in(hooks).observes()
     }

@@ -326,6 +326,10 @@ fn send_all(jobs: &Receiver<String>, post: &Post, tally: &Tally) {
 
 impl Callback for RemoteMonitor {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
+        if run.rollbacks() > 0 && self.sender.is_some() {
+            // Went back: what was sent was sent.
+            return Ok(());
+        }
         self.tally = Arc::default();
         self.epochs = 0;
         self.is_failure_told = false;

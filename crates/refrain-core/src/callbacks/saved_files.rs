@@ -1,6 +1,6 @@
 //! The files that a checkpoint callback has written, and which of them to keep.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,13 @@ pub(crate) struct SavedFiles(Vec<SavedFile>);
 impl SavedFiles {
     pub(crate) fn files(&self) -> &[SavedFile] {
         &self.0
+    }
+
+    /// Puts other paths in the place of all.
+    pub(crate) fn map(&mut self, path: impl Fn(&Path) -> PathBuf) {
+        for file in &mut self.0 {
+            file.path = path(&file.path);
+        }
     }
 
     /// Takes a new file in, and returns the paths that are no longer to be kept; none where the new

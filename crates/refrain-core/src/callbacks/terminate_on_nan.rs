@@ -1,4 +1,4 @@
-//! Stops when the loss is no longer a number.
+//! Stops when the loss is no longer a number, or goes back and on with a lower rate.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,8 @@ use crate::options::Section;
 use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
 
-/// Stops training when the training loss is NaN or infinite.
+/// Stops training when the training loss is NaN or infinite; before that, where it may, goes back to
+/// the last good checkpoint and on from there with a lower learning rate.
 ///
 /// It looks at the epoch's running mean of the loss at the end of a batch, and once more at the
 /// end of the epoch. A mean that is not finite stays so until the epoch ends: looking at every
@@ -18,16 +19,25 @@ use crate::run::Run;
 /// its validation; with `raise_error` the run fails at once. The validation loss and other metrics
 /// are not looked at.
 ///
+/// With `rollbacks` the run is put back to its newest checkpoint that was due
+/// ([`Run::roll_back`]): weights, optimizer, position, logs, what other callbacks remember. Each time
+/// this callback's factor of the learning rate is multiplied by `factor`. The run has to keep
+/// [checkpoints](crate::Trainer::checkpoints); one of the beginning is taken too. The journal has a
+/// record of each, and later entries of the JSON log show the factor. When all are used up, the run is
+/// stopped or fails as without any. A rehearsal, which has no checkpoint, is stopped.
+///
 /// - Reads: `loss`
-/// - Writes: nothing
-/// - Requests: a stop
-/// - State: the epoch after which the run was stopped
+/// - Writes: with `rollbacks` a factor of the learning rate
+/// - Requests: a stop; with `rollbacks` a way back to a checkpoint
+/// - State: the epoch after which the run was stopped, the number of rollbacks
 /// - Cost: a read from the device every `every_batches` batches; it waits for the device
 ///
 /// # Options
 /// | option | default | allowed | meaning |
 /// | --- | --- | --- | --- |
 /// | `raise_error` | false | true, false | whether the run fails instead of being stopped |
+/// | `rollbacks` | 0 | whole, ≥ 0 | how often the run goes back to a checkpoint before that |
+/// | `factor` | 0.5 | above 0, at most 1 | what the learning rate is multiplied by each time |
 /// | `every_batches` | 1 | whole, ≥ 1 | look at the loss after every n-th batch of an epoch |
 ///
 /// # In a recipe
@@ -35,6 +45,8 @@ use crate::run::Run;
 /// [[callbacks]]
 /// type = "terminate_on_nan"
 /// every_batches = 10
+/// rollbacks = 2
+/// factor = 0.1
 /// ```
 ///
 /// # Example
@@ -52,7 +64,28 @@ use crate::run::Run;
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
 ///
+/// Back to the last good checkpoint:
+/// ```
+/// use refrain_core::callbacks::TerminateOnNan;
+/// use refrain_core::checkpoint::Checkpoints;
+/// use refrain_core::testing::Script;
+/// use refrain_core::{Fit, Trainer};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let dir = folder.path();
+/// let script = Script::losses(&[3.0, f64::NAN, 2.0, 1.0]);
+/// let mut trainer = Trainer::new(script.learner(), 0.1)
+///     .checkpoints(Checkpoints::in_dir(dir))
+///     .callback(TerminateOnNan::new().rollbacks(1));
+/// let history = trainer.fit(&script.data(), Fit::epochs(3).verbose(0))?;
+/// // The script plays NaN in its second epoch, whatever the rate: the second time the run is stopped.
+/// assert_eq!(history.len(), 2);
+/// assert_eq!(trainer.learning_rate().get(), 0.05);
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+///
 /// # Differs from Keras
+/// - `rollbacks` and `factor` are Refrain's own.
 /// - The line that is printed names the epoch, and counts epoch and batch from 1.
 /// - The loss is looked at once more at the end of the epoch, where replayed logs have it.
 /// - With `raise_error`, `on_train_end` runs all the same, as after every error.
@@ -63,6 +96,8 @@ use crate::run::Run;
 pub struct TerminateOnNan {
     raise_error: bool,
     every_batches: usize,
+    rollbacks: usize,
+    factor: f64,
     state: TerminateOnNanState,
 }
 
@@ -72,11 +107,14 @@ pub struct TerminateOnNan {
 pub struct TerminateOnNanState {
     /// The epoch, counted from 0, whose loss was not finite.
     pub stopped_epoch: Option<usize>,
+    /// How often the run was put back to a checkpoint.
+    pub rollbacks: usize,
 }
 
 impl Default for TerminateOnNan {
     fn default() -> Self {
-        Self { raise_error: false, every_batches: 1, state: Default::default() }
+        let state = TerminateOnNanState::default();
+        Self { raise_error: false, every_batches: 1, rollbacks: 0, factor: 0.5, state }
     }
 }
 
@@ -98,6 +136,24 @@ impl TerminateOnNan {
         self
     }
 
+    /// How often the run goes back to its last good checkpoint before it is stopped. Default 0. Above
+    /// 0 the run has to keep checkpoints.
+    pub fn rollbacks(mut self, most: usize) -> Self {
+        self.rollbacks = most;
+        self
+    }
+
+    /// What the learning rate is multiplied by at each rollback: above 0, at most 1. Default 0.5.
+    pub fn factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// How often the run was put back to a checkpoint.
+    pub fn rolled_back(&self) -> usize {
+        self.state.rollbacks
+    }
+
     /// The epoch, counted from 0, whose loss was not finite.
     pub fn stopped_epoch(&self) -> Option<usize> {
         self.state.stopped_epoch
@@ -107,8 +163,14 @@ impl TerminateOnNan {
         let Some(loss) = loss.filter(|loss| !loss.is_finite()) else {
             return Ok(());
         };
-        self.state.stopped_epoch = Some(run.progress.epoch);
         let epoch = run.progress.epoch + 1;
+        if self.state.rollbacks < self.rollbacks && !run.is_rehearsal() {
+            self.state.rollbacks += 1;
+            let factor = run.learning_rate.factor(run.callback_name()) * self.factor;
+            run.roll_back(format!("the loss is {loss}"), factor);
+            return Ok(());
+        }
+        self.state.stopped_epoch = Some(run.progress.epoch);
         if self.raise_error {
             return Err(Error::msg(format!(
                 "the loss is {loss} in epoch {epoch}{place}; try a lower learning rate, or clip \
@@ -142,17 +204,28 @@ impl Callback for TerminateOnNan {
     }
 
     fn access(&self) -> Access {
-        Access::new().acts_in([Hook::TrainBatchEnd, Hook::EpochEnd]).reads("loss").may_stop()
+        let hooks = [Hook::TrainBatchEnd, Hook::EpochEnd];
+        let access = Access::new().acts_in(hooks).reads("loss").may_stop();
+        if self.rollbacks > 0 { access.may_roll_back().scales_rate() } else { access }
     }
 
     fn check(&self) -> Result {
         if self.every_batches == 0 {
             return Err(Error::config("every_batches is 0; allowed: 1 or more"));
         }
+        if !is_factor(self.factor) {
+            return Err(Error::config(format!("factor is {}; allowed: {FACTOR}", self.factor)));
+        }
         Ok(())
     }
 
     plain_state!();
+}
+
+const FACTOR: &str = "above 0 and at most 1, for example 0.5";
+
+fn is_factor(factor: f64) -> bool {
+    factor > 0.0 && factor <= 1.0
 }
 
 impl FromOptions for TerminateOnNan {
@@ -165,6 +238,12 @@ impl FromOptions for TerminateOnNan {
         }
         if let Some(n) = options.get("every_batches") {
             terminate = terminate.every_batches(n.usize(1)?);
+        }
+        if let Some(most) = options.get("rollbacks") {
+            terminate = terminate.rollbacks(most.usize(0)?);
+        }
+        if let Some(factor) = options.get("factor") {
+            terminate = terminate.factor(factor.f64_in(FACTOR, is_factor)?);
         }
         Ok(terminate)
     }

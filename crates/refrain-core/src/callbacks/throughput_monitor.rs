@@ -84,25 +84,30 @@ impl ThroughputMonitor {
 }
 
 impl Measurement {
+    /// Begins to measure an epoch, or what is left of it where a run goes on.
+    fn begin(run: &Run<'_>) -> Self {
+        Self {
+            trained: Duration::ZERO,
+            since: Some(Instant::now()),
+            samples: run.progress.samples,
+            steps: run.progress.step,
+        }
+    }
+
     fn pause(&mut self) {
         self.trained += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
     }
 }
 
 impl Callback for ThroughputMonitor {
-    fn on_train_begin(&mut self, _: &mut Run<'_>) -> Result {
-        // An epoch that was interrupted never ended.
-        self.epoch = None;
+    fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
+        // An epoch that was interrupted never ended. One that is gone on with does not begin again.
+        self.epoch = run.is_resumed().then(|| Measurement::begin(run));
         Ok(())
     }
 
     fn on_epoch_begin(&mut self, run: &mut Run<'_>) -> Result {
-        self.epoch = Some(Measurement {
-            trained: Duration::ZERO,
-            since: Some(Instant::now()),
-            samples: run.progress.samples,
-            steps: run.progress.step,
-        });
+        self.epoch = Some(Measurement::begin(run));
         Ok(())
     }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::plain_state;
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
 use crate::event::{BatchEnd, EpochEnd, Hook};
 use crate::options::Section;
 use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
+use crate::state::State;
 
 /// Stops training when it has taken a given time, by the clock on the wall.
 ///
@@ -60,6 +60,9 @@ use crate::run::Run;
 #[derive(Clone, Debug)]
 pub struct TimeLimit {
     limit: Duration,
+    /// Time used before this process began, in seconds. Not part of the state: time that was spent on
+    /// batches to which a run goes back no more is spent all the same.
+    before: Option<f64>,
     state: TimeLimitState,
 }
 
@@ -69,15 +72,12 @@ pub struct TimeLimit {
 pub struct TimeLimitState {
     /// Time used so far, in seconds.
     pub used: f64,
-    /// Of it, before this run began.
-    #[serde(skip)]
-    before: f64,
 }
 
 impl TimeLimit {
     /// Stops when this much time has passed since training began. Above 0.
     pub fn new(limit: Duration) -> Self {
-        Self { limit, state: TimeLimitState::default() }
+        Self { limit, before: None, state: TimeLimitState::default() }
     }
 
     /// Time used so far, in seconds, of earlier parts of a resumed run too.
@@ -87,7 +87,8 @@ impl TimeLimit {
 
     fn look_at_clock(&mut self, run: &mut Run<'_>) {
         if !run.is_rehearsal() {
-            self.state.used = self.state.before + run.progress.elapsed().as_secs_f64();
+            let before = self.before.unwrap_or(0.0);
+            self.state.used = before + run.progress.elapsed().as_secs_f64();
             self.stop_at_limit(run);
         }
     }
@@ -102,7 +103,8 @@ impl TimeLimit {
 
 impl Callback for TimeLimit {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
-        self.state.before = self.state.used;
+        let used = self.state.used;
+        self.before.get_or_insert(used);
         // Not the clock: a limit that is not used up lets at least one batch be trained.
         self.stop_at_limit(run);
         Ok(())
@@ -129,7 +131,18 @@ impl Callback for TimeLimit {
         Ok(())
     }
 
-    plain_state!();
+    fn save_state(&self) -> Result<Option<State>> {
+        State::new(&self.state).map(Some)
+    }
+
+    fn load_state(&mut self, saved: Option<&State>) -> Result {
+        self.state = State::load_or_default(saved)?;
+        if saved.is_none() {
+            // A new run.
+            self.before = None;
+        }
+        Ok(())
+    }
 }
 
 impl FromOptions for TimeLimit {
@@ -169,7 +182,6 @@ mod tests {
 
     use super::*;
     use crate::options::Document;
-    use crate::state::State;
     use crate::testing::Script;
     use crate::{CallbackRegistry, Ending, Fit, Trainer};
 
@@ -199,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_resumed_run_counts_on() {
-        let saved = State::new(&TimeLimitState { used: 7200.0, before: 0.0 }).unwrap();
+        let saved = State::new(&TimeLimitState { used: 7200.0 }).unwrap();
         let mut limit = TimeLimit::new(Duration::from_secs(3600));
         limit.load_state(Some(&saved)).unwrap();
         assert_eq!(limit.used(), 7200.0);

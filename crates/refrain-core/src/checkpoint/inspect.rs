@@ -31,18 +31,46 @@ pub struct CheckpointReport {
 
 /// Reads what is known of the run in `folder`; `None` where it holds none. Nothing is changed.
 ///
+/// # Example
+/// ```
+/// use refrain_core::checkpoint::{Checkpoints, inspect, remains, verify};
+/// use refrain_core::files::Files;
+/// use refrain_core::testing::Script;
+/// use refrain_core::{Fit, Trainer};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let dir = folder.path();
+/// let files = Files::default();
+/// assert!(inspect(&files, dir)?.is_none());
+///
+/// let script = Script::losses(&[2.0, 1.0]);
+/// let checkpoints = Checkpoints::in_dir(dir).wait(true);
+/// let mut trainer = Trainer::new(script.learner(), 0.1).checkpoints(checkpoints);
+/// trainer.fit(&script.data(), Fit::epochs(2).verbose(0))?;
+///
+/// let run = inspect(&files, dir)?.expect("a run");
+/// assert_eq!(run.journal.ending(), Some(("completed", None)));
+/// let found = verify(&files, dir)?;
+/// assert_eq!(found.len(), 2);
+/// assert!(found.iter().all(|checkpoint| checkpoint.manifest.is_ok()));
+/// assert!(remains(&files, dir)?.leftovers.is_empty());
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+///
 /// # Errors
 /// When the journal cannot be read.
 pub fn inspect(files: &Files, folder: &Path) -> Result<Option<RunReport>> {
-    if !store::holds_run(files, folder) {
+    if !store::holds_run(files, folder)? {
         return Ok(None);
     }
     let journal = Journal::read(files, &folder.join(JOURNAL))?;
-    let is_running = store::is_locked(files, folder);
+    let is_running = store::is_locked(files, folder)?;
     Ok(Some(RunReport { folder: folder.to_owned(), journal, is_running }))
 }
 
 /// Reads every byte of every checkpoint of the run in `folder`, oldest first. Nothing is changed.
+///
+/// One that the run itself removes meanwhile is left out.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -57,7 +85,41 @@ pub fn verify(files: &Files, folder: &Path) -> Result<Vec<CheckpointReport>> {
             ))),
             Err(Problem::Unreadable(error)) => Err(error),
         };
-        CheckpointReport { number, manifest }
+        let is_gone = manifest.is_err() && matches!(files.exists(&path), Ok(false));
+        (!is_gone).then_some(CheckpointReport { number, manifest })
     };
-    Ok(store::numbers(files, folder)?.into_iter().map(report).collect())
+    Ok(store::numbers(files, folder)?.into_iter().filter_map(report).collect())
+}
+
+/// What is in the folder of a run beside the run itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// What is being written or removed now, or was when a process was killed: the next resume
+    /// removes it. Paths in the folder.
+    pub leftovers: Vec<PathBuf>,
+    /// Damaged checkpoints that were set aside. Paths in the folder.
+    pub quarantine: Vec<PathBuf>,
+}
+
+/// Looks for what killed processes and damage have left in `folder`. Nothing is changed.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn remains(files: &Files, folder: &Path) -> Result<Remains> {
+    let names = |below: &str| -> Result<Vec<PathBuf>> {
+        let names = files.names(&folder.join(below))?;
+        Ok(names.iter().map(|name| Path::new(below).join(name)).collect())
+    };
+    let left = store::left_beside(files, folder, true)?;
+    let inside = left.iter().filter_map(|path| path.strip_prefix(folder).ok());
+    let mut leftovers: Vec<PathBuf> = inside.map(Path::to_owned).collect();
+    let is_tmp = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(store::is_tmp)
+    };
+    leftovers.extend(names(CHECKPOINTS)?.into_iter().filter(is_tmp));
+    let mut quarantine = names(store::QUARANTINE)?;
+    leftovers.sort();
+    quarantine.sort();
+    Ok(Remains { leftovers, quarantine })
 }

@@ -1,6 +1,7 @@
 //! `journal.jsonl`: what happened in a run, one checksummed record a line.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::sealed::{seal, unseal};
+use super::store::is_regular_file;
 use crate::error::{Error, Result};
 use crate::files::{DiskFile, Files};
 use crate::learning_rate::LearningRate;
@@ -135,6 +137,13 @@ pub struct Entry {
     pub record: Record,
 }
 
+impl Entry {
+    /// [`time`](Self::time) as a time; `None` where it is none.
+    pub fn at(&self) -> Option<SystemTime> {
+        humantime::parse_rfc3339(&self.time).ok()
+    }
+}
+
 /// What a journal holds.
 ///
 /// # Example
@@ -155,6 +164,19 @@ pub struct JournalText {
     pub whole: u64,
     /// Bytes after them.
     pub torn: u64,
+    /// The first damaged line behind the last record of a checkpoint.
+    unsynced_damage: Option<Place>,
+}
+
+/// A place in a journal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Place {
+    /// Bytes before it.
+    bytes: usize,
+    /// Records before it.
+    entries: usize,
+    /// Complaints before it.
+    damage: usize,
 }
 
 /// Damage beyond this is counted only.
@@ -168,16 +190,21 @@ impl JournalText {
         (text.whole, text.torn) = (whole as u64, (bytes.len() - whole) as u64);
         let mut last = 0;
         let mut damaged = 0_usize;
+        let mut next = 0;
         for (i, line) in
             bytes.get(..whole).unwrap_or_default().split_inclusive(|b| *b == b'\n').enumerate()
         {
+            let place =
+                Place { bytes: next, entries: text.entries.len(), damage: text.damage.len() };
+            next += line.len();
             let Some(entry) = unseal(line).and_then(entry) else {
                 damaged += 1;
+                text.unsynced_damage.get_or_insert(place);
                 text.complain(|| format!("line {} is damaged", i + 1));
                 continue;
             };
             // Records that a damaged line held are missing as well, and were told.
-            let missing = entry.seq.saturating_sub(last + 1);
+            let missing = entry.seq.saturating_sub(last).saturating_sub(1);
             if entry.seq <= last || missing > damaged as u64 {
                 text.complain(|| {
                     format!("line {}: record {} follows record {last}", i + 1, entry.seq)
@@ -185,9 +212,25 @@ impl JournalText {
             }
             damaged = 0;
             last = last.max(entry.seq);
+            if matches!(entry.record, Record::Checkpoint { .. }) {
+                // All before it was durable when it was written.
+                text.unsynced_damage = None;
+            }
             text.entries.push(entry);
         }
         text
+    }
+
+    /// Counts as torn what a power cut may have left of records that were not durable yet: all from
+    /// the first damaged line on that comes after the last record of a checkpoint. A run that goes
+    /// on supersedes them.
+    pub(super) fn cut_unsynced(&mut self) {
+        if let Some(place) = self.unsynced_damage.take() {
+            self.entries.truncate(place.entries);
+            self.damage.truncate(place.damage);
+            self.torn += self.whole - place.bytes as u64;
+            self.whole = place.bytes as u64;
+        }
     }
 
     fn complain(&mut self, what: impl FnOnce() -> String) {
@@ -217,12 +260,13 @@ impl JournalText {
         for entry in &self.entries {
             match &entry.record {
                 Record::Begin { .. } => epochs.clear(),
+                // They are in order: what goes stands at the end.
                 Record::Epoch { epoch, logs, .. } => {
-                    epochs.retain(|(old, _)| old < epoch);
+                    while epochs.pop_if(|(old, _)| *old >= *epoch).is_some() {}
                     epochs.push((*epoch, logs));
                 }
                 Record::Resume { epochs: kept, .. } | Record::Rollback { epochs: kept, .. } => {
-                    epochs.retain(|(epoch, _)| epoch <= kept);
+                    while epochs.pop_if(|(epoch, _)| *epoch > *kept).is_some() {}
                 }
                 _ => {}
             }
@@ -263,10 +307,17 @@ fn entry(mut fields: Map<String, Value>) -> Option<Entry> {
 
 /// A journal that is written.
 pub(super) struct Journal {
+    files: Files,
     path: PathBuf,
     file: Box<dyn DiskFile>,
     /// Bytes of whole records.
     length: u64,
+    /// Those of them that were written since the last sync.
+    unsynced: Vec<u8>,
+    /// A sync of the file failed: what it holds of them is not known, nor will another sync tell.
+    is_suspect: bool,
+    /// Records that could not be written yet.
+    backlog: Vec<u8>,
     seq: u64,
 }
 
@@ -279,45 +330,88 @@ impl fmt::Debug for Journal {
 impl Journal {
     /// Reads a journal; an empty text where there is none.
     pub(super) fn read(files: &Files, path: &Path) -> Result<JournalText> {
-        if !files.exists(path) {
+        if !is_regular_file(files, path)? {
             return Ok(JournalText::default());
         }
         Ok(JournalText::parse(&files.read(path, MAX_BYTES)?))
     }
 
-    /// Opens a journal with this text to go on with it.
+    /// Opens a journal with this text to go on with it: what is torn is cut off.
     pub(super) fn open(files: &Files, path: &Path, text: &JournalText) -> Result<Self> {
-        files.can_be_written(path)?;
+        is_regular_file(files, path)?;
         let file = files.disk().open(path).map_err(|e| Error::file("open", path, e))?;
-        Ok(Self { path: path.to_owned(), file, length: text.whole, seq: text.last_seq() })
+        let mut journal = Self {
+            files: files.clone(),
+            path: path.to_owned(),
+            file,
+            length: text.whole,
+            unsynced: Vec::new(),
+            is_suspect: false,
+            backlog: Vec::new(),
+            seq: text.last_seq(),
+        };
+        journal.cut_torn().map_err(|e| Error::file("write", path, e))?;
+        Ok(journal)
     }
 
-    /// Appends a record. Cost: one write.
+    /// Cuts off what a process that was killed, or a disk that was full, left of a record.
+    fn cut_torn(&mut self) -> io::Result<()> {
+        if self.file.len()? == self.length { Ok(()) } else { self.file.set_len(self.length) }
+    }
+
+    /// Appends a record. Cost: one write. Where it fails the record is kept, and written before the
+    /// next one, or by the next sync.
     pub(super) fn append(&mut self, record: &Record) -> Result {
         let mut fields = Map::new();
-        fields.insert("seq".into(), (self.seq + 1).into());
+        let seq = self.seq.saturating_add(1);
+        fields.insert("seq".into(), seq.into());
         fields.insert("time".into(), now().into());
         match serde_json::to_value(record).map_err(Error::wrap)? {
             Value::Object(record) => fields.extend(record),
             _ => return Err(Error::msg("a record is no object")),
         }
-        let line = seal(&fields);
-        let mut append = || {
-            // What a process that was killed, or a disk that was full, left of a record.
-            if self.file.len()? != self.length {
-                self.file.set_len(self.length)?;
-            }
-            self.file.append(line.as_bytes())
-        };
-        append().map_err(|e| Error::file("write", &self.path, e))?;
-        self.length += line.len() as u64;
-        self.seq += 1;
+        self.backlog.extend_from_slice(seal(&fields).as_bytes());
+        self.seq = seq;
+        self.write_backlog().map_err(|e| Error::file("write", &self.path, e))
+    }
+
+    fn write_backlog(&mut self) -> io::Result<()> {
+        self.replace_suspect()?;
+        if self.backlog.is_empty() {
+            return Ok(());
+        }
+        self.cut_torn()?;
+        self.file.append(&self.backlog)?;
+        self.length += self.backlog.len() as u64;
+        self.unsynced.append(&mut self.backlog);
         Ok(())
     }
 
     /// Makes the records so far durable.
     pub(super) fn sync(&mut self) -> Result {
-        self.file.sync().map_err(|e| Error::file("sync", &self.path, e))
+        let synced = self
+            .write_backlog()
+            .and_then(|()| self.file.sync().inspect_err(|_| self.is_suspect = true));
+        synced.map_err(|e| Error::file("sync", &self.path, e))?;
+        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// After a sync that failed: writes the records into another file, those that were durable from
+    /// the disk and the others from memory.
+    fn replace_suspect(&mut self) -> io::Result<()> {
+        if !self.is_suspect {
+            return Ok(());
+        }
+        let mut bytes = self.files.contents(&self.path)?;
+        let durable = self.length.saturating_sub(self.unsynced.len() as u64);
+        bytes.truncate(usize::try_from(durable).unwrap_or(usize::MAX));
+        bytes.extend_from_slice(&self.unsynced);
+        self.files.replace(&self.path, &bytes)?;
+        self.file = self.files.disk().open(&self.path)?;
+        self.unsynced.clear();
+        self.is_suspect = false;
+        Ok(())
     }
 }
 

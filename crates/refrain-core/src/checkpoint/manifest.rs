@@ -38,6 +38,10 @@ pub struct Manifest {
     pub batch: usize,
     /// Updates of the weights that had been made.
     pub step: u64,
+    /// Whether it was due here; not where somebody asked for it, or the run ended here. A run that is
+    /// rolled back goes to the newest that was.
+    #[serde(default = "by_default")]
+    pub due: bool,
     /// What must be the same when the run goes on.
     pub config: BTreeMap<String, String>,
     /// Its other files.
@@ -53,6 +57,10 @@ pub struct Part {
     pub bytes: u64,
     /// XXH3 of its bytes, 128 bits, 32 hexadecimal digits.
     pub xxh3: String,
+}
+
+fn by_default() -> bool {
+    true
 }
 
 impl Part {
@@ -80,9 +88,19 @@ impl Manifest {
             Some(newer) if newer > FORMAT => return Err(Problem::Newer(newer)),
             _ => return Err(damaged("names no format")),
         }
-        Self::deserialize(Value::Object(fields))
-            .map_err(|e| damaged(&format!("cannot be read: {e}")))
+        let manifest = Self::deserialize(Value::Object(fields))
+            .map_err(|e| damaged(&format!("cannot be read: {e}")))?;
+        if !is_run_name(&manifest.run) {
+            return Err(damaged(&format!("names the run `{}`", Escaped(&manifest.run))));
+        }
+        Ok(manifest)
     }
+}
+
+/// Whether this can be the identity of a run: it becomes a part of names of folders, and must lead
+/// to no other place.
+pub(super) fn is_run_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// What is wrong with a checkpoint.

@@ -27,12 +27,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
-pub use inspect::{CheckpointReport, RunReport, inspect, verify};
+pub use inspect::{CheckpointReport, Remains, RunReport, inspect, remains, verify};
 pub use journal::{Entry, JournalText, Record};
 pub use manifest::{Manifest, Part};
 pub use resume_point::{Change, ResumePoint};
 
-pub(crate) use restore::{Opened, Resumption};
+pub(crate) use restore::{Opened, Prepare, Resumption};
 pub(crate) use saving::Saving;
 
 /// When checkpoints are taken.
@@ -95,6 +95,7 @@ pub struct Checkpoints {
     overwrite: bool,
     accept_changes: bool,
     waits: bool,
+    holds: bool,
     removes: bool,
     config: BTreeMap<String, String>,
 }
@@ -120,6 +121,7 @@ impl Checkpoints {
             overwrite: false,
             accept_changes: false,
             waits: false,
+            holds: false,
             removes: false,
             config: BTreeMap::new(),
         }
@@ -172,6 +174,15 @@ impl Checkpoints {
         self
     }
 
+    /// Whether the folder stays held after the end of a run, until the next one or until the trainer
+    /// is dropped: for a program that writes files of its own into it then. Default false.
+    ///
+    /// Another process that goes on with the run meanwhile is refused.
+    pub fn hold(mut self, hold: bool) -> Self {
+        self.holds = hold;
+        self
+    }
+
     /// Names something that must be the same when the run goes on: `("optimizer", "adam")`.
     ///
     /// Without any the trainer names what it knows: seed, batch size, number of samples, tensors of
@@ -179,6 +190,11 @@ impl Checkpoints {
     pub fn describe(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.config.insert(key.into(), value.into());
         self
+    }
+
+    /// What [describes](Self::describe) the run.
+    pub fn described(&self) -> &BTreeMap<String, String> {
+        &self.config
     }
 
     /// Removes all of it when the run has come to its end: a backup, not a record.

@@ -1,13 +1,13 @@
 //! Opening a run's folder, and putting a run back to a checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::journal::{JournalText, Record};
 use super::manifest::Verified;
 use super::saver::Saver;
 use super::saving::Saving;
 use super::snapshot::Loaded;
-use super::store::{Recovered, Store};
+use super::store::{JOURNAL, Recovered, Store};
 use super::{Checkpoints, ResumePoint, SaveHandle};
 use crate::callbacks::BackupAndRestore;
 use crate::error::{Error, Result};
@@ -18,6 +18,12 @@ use crate::learning_rate::LearningRate;
 use crate::session::Epochs;
 use crate::slot::guard;
 use crate::trainer::Trainer;
+
+/// Epochs that are missing in the journal and are named.
+const MOST_NAMED: usize = 5;
+
+/// What a program does in a run's folder of its own.
+pub(crate) type Prepare = Box<dyn FnOnce(&Files) -> Result + Send>;
 
 /// A run's folder, opened to go on with the run.
 #[derive(Debug)]
@@ -34,7 +40,9 @@ pub(crate) struct Opened {
     pub(crate) saving: Saving,
     /// The checkpoint to go on from.
     pub(crate) loaded: Option<Loaded>,
-    /// What the journal is to be told once nothing refuses the run any more.
+    /// What is to be done in the folder, and what the journal is to be told, once nothing refuses
+    /// the run any more.
+    pub(crate) prepare: Option<Prepare>,
     pub(crate) records: Vec<Record>,
 }
 
@@ -65,10 +73,45 @@ impl<L: Learner> Trainer<L> {
         self
     }
 
+    /// Calls `prepare` in the next `fit`, once the folder of the [checkpoints](Self::checkpoints) is
+    /// held and nothing refuses the run any more, before anything of the run is written there: for
+    /// files of your own that belong to the run. Where a run is replaced, its checkpoints are gone.
+    ///
+    /// What it returns ends the `fit`, where it is an error, before the run has begun.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::checkpoint::Checkpoints;
+    /// use refrain_core::testing::Script;
+    /// use refrain_core::{Fit, Trainer};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let notes = folder.path().join("notes.txt");
+    /// let script = Script::losses(&[2.0, 1.0]);
+    /// let mut trainer = Trainer::new(script.learner(), 0.1)
+    ///     .checkpoints(Checkpoints::in_dir(folder.path()))
+    ///     .prepare_folder({
+    ///         let notes = notes.clone();
+    ///         move |files| files.write_atomically(&notes, b"the second attempt")
+    ///     });
+    /// assert!(!notes.exists());
+    /// trainer.fit(&script.data(), Fit::epochs(2).verbose(0))?;
+    /// assert_eq!(std::fs::read_to_string(&notes)?, "the second attempt");
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    pub fn prepare_folder(
+        mut self,
+        prepare: impl FnOnce(&Files) -> Result + Send + 'static,
+    ) -> Self {
+        self.prepare = Some(Box::new(prepare));
+        self
+    }
+
     /// Makes the next `fit` go on with the run in the folder of the [checkpoints](Self::checkpoints):
     /// from the newest one that verifies, with the same bits as a run that was never cut short.
     ///
-    /// The folder is held from here until that `fit` ends. Damaged checkpoints are moved to
+    /// The folder is held from here until that `fit` ends, or [longer](Checkpoints::hold). Damaged
+    /// checkpoints are moved to
     /// `quarantine/`, and the one before is used; where there is none, the run starts from the
     /// beginning. Either is said in the point that is returned.
     ///
@@ -84,21 +127,34 @@ impl<L: Learner> Trainer<L> {
         };
         // The lock of an earlier call is given back first.
         self.resumption = None;
+        self.held = None;
         let resumption = self.recover(&checkpoints)?;
         let point = resumption.point.clone();
         self.resumption = Some(resumption);
         Ok(point)
     }
 
+    /// Whether a run of this trainer has begun and ended, and its folder is still
+    /// [held](Checkpoints::hold).
+    pub fn holds_folder(&self) -> bool {
+        self.held.is_some()
+    }
+
     fn recover(&self, checkpoints: &Checkpoints) -> Result<Resumption> {
         checkpoints.check()?;
         let recovered = Store::recover(&self.files, &checkpoints.folder, checkpoints.keep)?;
-        let Recovered { store, checkpoint, journal, notes } = recovered;
+        let Recovered { store, checkpoint, journal, mut notes } = recovered;
         let loaded = checkpoint.as_ref().map(Loaded::new).transpose()?;
+        notes.extend(loaded.as_ref().and_then(|loaded| missing_epochs(&journal, loaded)));
         let later = later_epochs(&journal, checkpoint.as_ref());
         let manifest = checkpoint.map(|found| found.manifest);
         let point = ResumePoint::new(manifest, later, notes);
         Ok(Resumption { store, loaded, point, has_begun: journal.run().is_some() })
+    }
+
+    /// Whether checkpoints are taken.
+    pub(crate) fn keeps_checkpoints(&self) -> bool {
+        self.checkpoints_wanted().is_some_and(|checkpoints| checkpoints.is_wanted())
     }
 
     /// The checkpoints that were asked for, by either name.
@@ -111,6 +167,8 @@ impl<L: Learner> Trainer<L> {
     /// go on with. Nothing is written where the run is refused.
     pub(crate) fn open_run(&mut self, epochs: &Epochs) -> Result<Option<Opened>> {
         let resumption = self.resumption.take();
+        let prepare = self.prepare.take();
+        self.held = None;
         if self.is_rehearsal() {
             return Ok(None);
         }
@@ -125,11 +183,12 @@ impl<L: Learner> Trainer<L> {
             given => given,
         };
         let Some(Resumption { store, loaded, point, has_begun }) = resumption else {
-            let store =
-                Store::begin(&self.files, &options.folder, options.keep, options.overwrite)?;
+            let Checkpoints { folder, keep, overwrite, .. } = &options;
+            let prepare = || prepare.map_or(Ok(()), |prepare| prepare(&self.files));
+            let store = Store::begin(&self.files, folder, *keep, *overwrite, prepare)?;
             let records = vec![begin(&store, epochs)];
             let saving = Saving::new(options, config, Saver::new(store));
-            return Ok(Some(Opened { saving, loaded: None, records }));
+            return Ok(Some(Opened { saving, loaded: None, prepare: None, records }));
         };
         let changes = point.changes(&config);
         if !changes.is_empty() && !options.accept_changes {
@@ -141,13 +200,14 @@ impl<L: Learner> Trainer<L> {
                 changes.join("; ")
             )));
         }
-        if point.epochs() > epochs.epochs() {
+        // The epoch under way has to be planned too.
+        let begun = point.epochs() + usize::from(point.batch() > 0);
+        if begun > epochs.epochs() {
             return Err(Error::config(format!(
-                "the run in `{}` has trained {} epochs, and now {} are planned; allowed: {} or more",
+                "the run in `{}` has begun {begun} epochs, and now {} are planned; allowed: {begun} \
+                 or more",
                 options.folder.display(),
-                point.epochs(),
                 epochs.epochs(),
-                point.epochs()
             )));
         }
         // Keras' callback says nothing where there is nothing to restore.
@@ -174,7 +234,7 @@ impl<L: Learner> Trainer<L> {
             });
         }
         let saving = Saving::new(options, config, Saver::new(store));
-        Ok(Some(Opened { saving, loaded, records }))
+        Ok(Some(Opened { saving, loaded, prepare, records }))
     }
 
     /// What must be the same when the run goes on.
@@ -210,6 +270,7 @@ impl<L: Learner> Trainer<L> {
             self.history.push(*epoch, logs.clone());
         }
         self.batch_logs = None;
+        self.rollbacks = state.rollbacks;
         self.requests.stop = state.stop.clone().map(Into::into);
         self.trial = state.trial.clone();
         let mut used = vec![false; state.callbacks.len()];
@@ -272,6 +333,22 @@ fn begin(store: &Store, epochs: &Epochs) -> Record {
         refrain: env!("CARGO_PKG_VERSION").to_owned(),
         planned: epochs.epochs(),
     }
+}
+
+/// Says which epochs the checkpoint has and the journal has not: a journal that was cut off at the
+/// end of a line is whole by itself.
+fn missing_epochs(journal: &JournalText, loaded: &Loaded) -> Option<String> {
+    let there: BTreeSet<usize> = journal.epochs().iter().map(|(epoch, _)| *epoch).collect();
+    let trained = loaded.state.history.iter().map(|(epoch, _)| epoch.saturating_add(1));
+    let mut missing: Vec<String> =
+        trained.filter(|epoch| !there.contains(epoch)).map(|epoch| epoch.to_string()).collect();
+    let n = missing.len();
+    if n > MOST_NAMED {
+        missing.truncate(MOST_NAMED);
+        missing.push("…".to_owned());
+    }
+    let (s, are) = if n == 1 { ("", "is") } else { ("s", "are") };
+    (n > 0).then(|| format!("{JOURNAL}: epoch{s} {} {are} missing", missing.join(", ")))
 }
 
 /// Epochs in the journal that the checkpoint does not have.

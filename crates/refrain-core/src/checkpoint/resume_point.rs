@@ -96,12 +96,13 @@ impl fmt::Display for ResumePoint {
             return f
                 .write_str("there is no checkpoint to go on from: starting from the beginning");
         };
-        write!(f, "resuming at epoch {}", manifest.epochs + 1)?;
+        write!(f, "resuming at epoch {}", manifest.epochs.saturating_add(1))?;
         if manifest.batch > 0 {
-            write!(f, ", batch {}", manifest.batch + 1)?;
+            write!(f, ", batch {}", manifest.batch.saturating_add(1))?;
         }
         write!(f, " (step {}) from checkpoint {:06}", manifest.step, manifest.number)?;
         match self.age() {
+            Some(age) if age < Duration::from_secs(1) => f.write_str(", taken just now")?,
             Some(age) => {
                 let age = Duration::from_secs(age.as_secs());
                 write!(f, ", taken {} ago", humantime::format_duration(age))?;

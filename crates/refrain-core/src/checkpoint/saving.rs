@@ -1,6 +1,6 @@
 //! The loop's side of checkpoints: when one is due, what goes into it, going back to one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::journal::Record;
@@ -9,13 +9,13 @@ use super::snapshot::{Loaded, Position, RunState, SavedCallback, Snapshot};
 use super::store::{Committed, name};
 use super::{Checkpoints, OnSaveFailure};
 use crate::error::{Error, Result};
-use crate::event::Hook;
+use crate::event::{Event, Hook};
 use crate::learner::Learner;
 use crate::learning_rate::LearningRate;
 use crate::logs::Logs;
 use crate::outcome::{Ending, Outcome};
 use crate::run::RollbackRequest;
-use crate::session::Session;
+use crate::session::{Session, first_error};
 use crate::slot::{Slot, guard};
 use crate::state::State;
 use crate::trainer::Trainer;
@@ -29,6 +29,8 @@ pub(crate) struct Saving {
     options: Checkpoints,
     config: BTreeMap<String, String>,
     saver: Saver,
+    /// Records that could not be written into the journal yet, in order.
+    unwritten: VecDeque<Record>,
     /// The place of the last snapshot that was handed over.
     last: Option<Position>,
     last_at: Instant,
@@ -40,6 +42,8 @@ pub(crate) struct Saving {
     before_validation: Option<BeforeValidation>,
     /// The step at which one was left out because the loss or the weights were not finite.
     flawed_at: Option<u64>,
+    /// A callback may go back to any that is due: none is left out.
+    leaves_none_out: bool,
 }
 
 /// A run in front of a validation: what the validation changes, as it was.
@@ -47,7 +51,7 @@ pub(crate) struct Saving {
 struct BeforeValidation {
     epoch_logs: Option<Logs>,
     /// States of callbacks that act in evaluations, by their place in the list.
-    states: Vec<(usize, Option<State>)>,
+    states: Vec<(usize, Result<Option<State>>)>,
 }
 
 impl Saving {
@@ -60,6 +64,7 @@ impl Saving {
             options,
             config,
             saver,
+            unwritten: VecDeque::new(),
             last: None,
             last_at: Instant::now(),
             skipped: 0,
@@ -67,11 +72,23 @@ impl Saving {
             failure: None,
             before_validation: None,
             flawed_at: None,
+            leaves_none_out: false,
         }
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        self.options.holds
     }
 
     pub(crate) fn accepts_changes(&self) -> bool {
         self.options.accept_changes
+    }
+
+    /// Says that a callback may go back to any checkpoint that is due: which ones there are must not
+    /// depend on how fast the disk is, nor on who else asks for some.
+    pub(crate) fn leave_none_out(&mut self) {
+        self.leaves_none_out = true;
+        self.saver.with_store(|store| store.guard_due());
     }
 
     /// Whether one is due in front of this place.
@@ -130,9 +147,19 @@ impl Saving {
         self.saver.sync()
     }
 
-    fn record(&mut self, record: &Record) -> Option<String> {
-        let error = self.saver.record(record).err()?;
+    fn record(&mut self, record: Record) -> Option<String> {
+        self.unwritten.push_back(record);
+        let error = self.write_records().err()?;
         self.fail(error)
+    }
+
+    /// Writes into the journal what is not in it yet. A disk that was full may have room again.
+    fn write_records(&mut self) -> Result {
+        while let Some(record) = self.unwritten.front() {
+            self.saver.record(record)?;
+            self.unwritten.pop_front();
+        }
+        Ok(())
     }
 }
 
@@ -165,17 +192,17 @@ impl<L: Learner> Session<'_, L> {
         }
         let position = self.position();
         let is_asked = self.trainer.save.take();
-        if let Some(saving) = &mut self.saving
-            && (is_asked || saving.is_due(&position, is_update))
-        {
-            if saving.saver.is_busy() && !is_asked && !saving.options.waits {
+        let is_due = self.saving.as_ref().is_some_and(|s| s.is_due(&position, is_update));
+        if let Some(saving) = self.saving.as_mut().filter(|_| is_asked || is_due) {
+            let may_be_left_out = !(is_asked || saving.options.waits || saving.leaves_none_out);
+            if saving.saver.is_busy() && may_be_left_out {
                 saving.skipped += 1;
                 if saving.skipped_steps.len() < MOST_NAMED {
                     saving.skipped_steps.push(position.step);
                 }
             } else {
                 let waits = is_asked || saving.options.waits;
-                let saved = self.save(position.clone(), waits);
+                let saved = self.save(position.clone(), is_due, waits);
                 if is_asked {
                     self.tell_saved(saved);
                 }
@@ -192,10 +219,16 @@ impl<L: Learner> Session<'_, L> {
 
     /// Hands a snapshot over; with `waits` it is durable, or has failed, on return. `Some`: it is
     /// durable.
-    fn save(&mut self, position: Position, waits: bool) -> Option<Committed> {
+    fn save(&mut self, position: Position, is_due: bool, waits: bool) -> Option<Committed> {
         let saving = self.saving.as_mut()?;
         let mut lines: Vec<String> =
             saving.saver.wait().map(|saved| saving.told(saved)).unwrap_or_default();
+        // A run that goes on from a checkpoint does not write again what led to it.
+        if let Err(error) = saving.write_records() {
+            lines.extend(saving.told(Saved::Failed(error)));
+            self.tell(&lines);
+            return None;
+        }
         let before = saving.before_validation.as_ref();
         let epoch_logs = before.map_or(&self.epoch_logs, |before| &before.epoch_logs);
         let states = before.map_or(&[][..], |before| &before.states);
@@ -209,7 +242,7 @@ impl<L: Learner> Session<'_, L> {
         saving.last = Some(position);
         saving.last_at = Instant::now();
         let mut committed = None;
-        match snapshot {
+        match snapshot.map(|snapshot| Snapshot { is_due, ..snapshot }) {
             Ok(snapshot) if waits => {
                 let saved = saving.saver.save(snapshot);
                 if let Saved::Committed(done, _) = &saved {
@@ -241,21 +274,21 @@ impl<L: Learner> Session<'_, L> {
 
     /// In front of a validation: keeps what it changes, for a checkpoint that is wanted before it is
     /// over.
-    pub(crate) fn before_validation(&mut self) -> Result {
+    pub(crate) fn before_validation(&mut self) {
         let Some(saving) = self.saving.as_mut().filter(|saving| saving.before_validation.is_none())
         else {
-            return Ok(());
+            return;
         };
         let in_tests = [Hook::TestBegin, Hook::TestBatchBegin, Hook::TestBatchEnd, Hook::TestEnd];
         let mut states = Vec::new();
         for (i, slot) in self.trainer.slots.iter().enumerate() {
             if in_tests.into_iter().any(|hook| slot.entry.acts_in(hook)) {
-                states.push((i, slot.save_state()?));
+                // One that cannot be saved fails the checkpoint, should there be one.
+                states.push((i, slot.save_state()));
             }
         }
         saving.before_validation =
             Some(BeforeValidation { epoch_logs: self.epoch_logs.clone(), states });
-        Ok(())
     }
 
     /// The validation's results are in the past, for good.
@@ -272,7 +305,7 @@ impl<L: Learner> Session<'_, L> {
             return;
         };
         let record = Record::epoch(progress.epoch, progress.step, logs, rate);
-        let line = saving.record(&record);
+        let line = saving.record(record);
         self.tell(line.as_slice());
     }
 
@@ -288,7 +321,7 @@ impl<L: Learner> Session<'_, L> {
             || saving.flawed_at == Some(position.step)
             || (saving.options.removes && !is_interrupted);
         if saving.options.is_wanted() && !is_done {
-            let saved = self.save(position, true);
+            let saved = self.save(position, false, true);
             if is_interrupted {
                 self.tell_saved(saved);
             }
@@ -316,7 +349,7 @@ impl<L: Learner> Session<'_, L> {
                 if skipped == 1 { " was" } else { "s were" },
                 steps.join(", ")
             );
-            lines.extend(saving.record(&Record::Unsaved {
+            lines.extend(saving.record(Record::Unsaved {
                 step: self.trainer.progress.step,
                 reason: line.clone(),
             }));
@@ -343,12 +376,27 @@ impl<L: Learner> Session<'_, L> {
         if is_over && saving.options.removes {
             return saving.saver.with_store(|store| store.remove_all());
         }
-        saving.saver.record(&Record::End { outcome: outcome.as_str().to_owned(), by, reason })?;
+        let end = Record::End { outcome: outcome.as_str().to_owned(), by, reason };
+        saving.unwritten.push_back(end);
+        saving.write_records()?;
         saving.saver.sync()
     }
 
-    /// Puts the run back to the newest checkpoint. The callback that asked for it keeps its own
-    /// state, and its factor of the learning rate.
+    /// Before the first batch: takes a checkpoint where a callback needs one of the beginning.
+    pub(crate) fn save_beginning(&mut self) -> Result {
+        let is_wanted = |saving: &Saving| saving.options.is_wanted() && saving.last.is_none();
+        if self.trainer.is_resumed
+            || !self.saving.as_ref().is_some_and(is_wanted)
+            || !self.trainer.needs_beginning()
+        {
+            return Ok(());
+        }
+        self.save(self.position(), true, true);
+        self.fail_after_epoch(false)
+    }
+
+    /// Puts the run back to the newest checkpoint that was due. The callback that asked for it keeps
+    /// its own state, and its factor of the learning rate.
     fn roll_back(&mut self, request: &RollbackRequest) -> Result {
         let refuse = |why: &str| {
             Error::config(format!(
@@ -362,7 +410,7 @@ impl<L: Learner> Session<'_, L> {
             return Err(refuse("this run keeps none; turn checkpoints on"));
         };
         let mut notes = Vec::new();
-        let found = saving.saver.with_store(|store| store.newest(&mut notes))?;
+        let found = saving.saver.with_store(|store| store.newest_due(&mut notes))?;
         let accepts_changes = saving.accepts_changes();
         let Some(found) = found else {
             return Err(refuse("there is none yet; take them more often"));
@@ -371,13 +419,12 @@ impl<L: Learner> Session<'_, L> {
         let asked_by = |slot: &&mut Slot| slot.name == request.by;
         let kept = self.trainer.slots.iter_mut().find(asked_by);
         let kept = kept.map(|slot| slot.save_state()).transpose()?.flatten();
+        let rollbacks = self.trainer.rollbacks + 1;
         self.trainer.restore(&loaded, accepts_changes)?;
-        self.go_on_from(&loaded);
-        self.after_validation();
+        self.trainer.rollbacks = rollbacks;
         if let Some(slot) = self.trainer.slots.iter_mut().find(asked_by) {
             slot.entry.restore(kept.as_ref())?;
         }
-        self.trainer.learning_rate.set_factor(&request.by, request.factor)?;
         let manifest = &found.manifest;
         let record = Record::Rollback {
             by: request.by.clone(),
@@ -388,6 +435,12 @@ impl<L: Learner> Session<'_, L> {
             step: manifest.step,
             factor: request.factor,
         };
+        if let Some(saving) = &mut self.saving {
+            saving.flawed_at = None;
+            notes.extend(saving.record(record));
+        }
+        let begun = self.begin_from(&loaded, accepts_changes);
+        self.trainer.learning_rate.set_factor(&request.by, request.factor)?;
         notes.push(format!(
             "{}: {} at step {from_step}; back to checkpoint {} (epoch {}, step {}), learning rate {}",
             request.by,
@@ -397,14 +450,26 @@ impl<L: Learner> Session<'_, L> {
             manifest.step,
             self.trainer.learning_rate.get()
         ));
-        if let Some(saving) = &mut self.saving {
-            notes.extend(saving.record(&record));
-        }
         self.tell(&notes);
         self.went_back = true;
+        begun?;
         // Killed now, the run goes on with what the callback has changed.
-        self.save(self.position(), true);
+        self.save(self.position(), true, true);
         Ok(())
+    }
+
+    /// Tells callbacks the beginning of a run that goes on from a checkpoint, to which all but the
+    /// session itself was set. It has begun before: beginning it again changes neither rate nor model.
+    pub(crate) fn begin_from(&mut self, loaded: &Loaded, accepts_changes: bool) -> Result {
+        self.trainer.is_resumed = true;
+        let begun = self.trainer.emit(&mut Event::TrainBegin);
+        self.go_on_from(loaded);
+        self.after_validation();
+        let trainer = &mut *self.trainer;
+        let restored = trainer
+            .restore_rate(loaded)
+            .and_then(|()| trainer.restore_model(loaded, accepts_changes));
+        first_error(begun, restored)
     }
 
     /// Sets what the session keeps itself to a checkpoint.
@@ -425,7 +490,7 @@ impl<L: Learner> Trainer<L> {
         position: Position,
         epoch_logs: Option<Logs>,
         rate_used: f64,
-        states: &[(usize, Option<State>)],
+        states: &[(usize, Result<Option<State>>)],
         config: &BTreeMap<String, String>,
     ) -> Result<Snapshot> {
         let loss = self.loss(&position, epoch_logs.as_ref())?;
@@ -433,7 +498,7 @@ impl<L: Learner> Trainer<L> {
         let mut callback_weights = Vec::new();
         for (i, slot) in self.slots.iter().enumerate() {
             let state = match states.iter().find(|(index, _)| *index == i) {
-                Some((_, state)) => state.clone(),
+                Some((_, state)) => state.clone()?,
                 None => slot.save_state()?,
             };
             if let Some(weights) = state.as_ref().and_then(State::weights) {
@@ -458,6 +523,7 @@ impl<L: Learner> Trainer<L> {
                 rate_used,
                 base: rate.base(),
                 factors: rate.factors().map(|(name, factor)| (name.to_owned(), factor)).collect(),
+                rollbacks: self.rollbacks,
                 stop: self.requests.stop.as_ref().map(Into::into),
                 trial: self.trial.clone(),
                 history,
@@ -469,6 +535,7 @@ impl<L: Learner> Trainer<L> {
             callback_weights,
             config: config.clone(),
             loss,
+            is_due: false,
         })
     }
 

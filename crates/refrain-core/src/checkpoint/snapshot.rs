@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::exact;
 use super::manifest::Verified;
-use super::store::{OPTIMIZER, Put, STATE, TENSORS, WEIGHTS};
+use super::store::{OPTIMIZER, Put, STATE, TENSORS, WEIGHTS, name};
 use crate::error::{Error, Result};
 use crate::logs::Logs;
 use crate::outcome::StopReason;
@@ -56,6 +56,9 @@ pub(crate) struct RunState {
     /// The learning rate's base and factors.
     pub(crate) base: f64,
     pub(crate) factors: Vec<(String, f64)>,
+    /// How often the run went back to a checkpoint.
+    #[serde(default)]
+    pub(crate) rollbacks: usize,
     /// The stop that was asked for.
     pub(crate) stop: Option<SavedStop>,
     /// What the trial of learning rates found.
@@ -110,6 +113,8 @@ pub(crate) struct Snapshot {
     pub(crate) config: BTreeMap<String, String>,
     /// The loss so far in the epoch, where it is known.
     pub(crate) loss: Option<f64>,
+    /// Whether it was due; else somebody asked for it, or the run ended here.
+    pub(crate) is_due: bool,
 }
 
 const STEP: &str = "step/";
@@ -150,6 +155,9 @@ impl Snapshot {
     }
 }
 
+/// No run comes to so many epochs, batches or samples: they can be counted on from below.
+const MOST_COUNTED: u64 = 1 << 53;
+
 /// What a checkpoint held.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -162,15 +170,44 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Reads the files of a checkpoint.
+    ///
+    /// # Errors
+    /// When they are as they were written, and no run's state all the same; the message names the
+    /// checkpoint.
     pub(super) fn new(verified: &Verified) -> Result<Self> {
+        Self::read(verified).map_err(|e| {
+            e.context(format!(
+                "checkpoint {} cannot be used; move it away to go on from the one before",
+                name(verified.manifest.number)
+            ))
+        })
+    }
+
+    fn read(verified: &Verified) -> Result<Self> {
         let part = |name: &str| verified.parts.get(name).map(Vec::as_slice);
         let tensors = |name: &str| {
             let weights = part(name).map_or(Ok(Weights::default()), Weights::from_safetensors);
             weights.map_err(|e| e.context(name))
         };
         let state = part(STATE).ok_or_else(|| Error::data(format!("{STATE} is missing")))?;
-        let state = serde_json::from_slice(state)
+        let state: RunState = serde_json::from_slice(state)
             .map_err(|e| Error::data(format!("{STATE} cannot be read: {e}")))?;
+        let (place, manifest) = (&state.position, &verified.manifest);
+        let is_its_own = (place.epochs(), place.batch_in_epoch(), place.step)
+            == (manifest.epochs, manifest.batch, manifest.step);
+        let counts = [place.epoch as u64, place.batch as u64, place.step, place.samples];
+        if !is_its_own || counts.iter().any(|count| *count > MOST_COUNTED) {
+            return Err(Error::data(format!(
+                "{STATE} is at epoch {}, batch {}, step {}; expected what the manifest says, \
+                 epoch {}, batch {}, step {}, and none above {MOST_COUNTED}",
+                place.epochs(),
+                place.batch_in_epoch(),
+                place.step,
+                manifest.epochs,
+                manifest.batch,
+                manifest.step
+            )));
+        }
         let others = tensors(TENSORS)?;
         Ok(Self {
             state,

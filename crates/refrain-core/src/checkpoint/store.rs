@@ -18,15 +18,18 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use twox_hash::XxHash3_128;
 
 use super::journal::{Journal, JournalText, Record, now};
-use super::manifest::{FORMAT, MANIFEST, Manifest, Part, Problem, Verified, read_manifest, verify};
+use super::manifest::{
+    FORMAT, MANIFEST, Manifest, Part, Problem, Verified, is_run_name, read_manifest, verify,
+};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
-use crate::files::{Files, Kind, Lock, is_left_beside};
+use crate::files::{Files, Kind, Lock, folder_of, is_left_beside};
 
 /// Files that a checkpoint may have beside its manifest.
 pub(super) const PARTS: [&str; 4] = [STATE, WEIGHTS, OPTIMIZER, TENSORS];
@@ -37,10 +40,17 @@ pub(super) const TENSORS: &str = "state.safetensors";
 
 pub(super) const JOURNAL: &str = "journal.jsonl";
 pub(super) const CHECKPOINTS: &str = "checkpoints";
-const QUARANTINE: &str = "quarantine";
+pub(super) const QUARANTINE: &str = "quarantine";
 const LOCK: &str = "run.lock";
 /// Beginning of the names of folders that are being written or removed.
 const TMP: &str = ".tmp-";
+/// No run comes to a higher number: one that a folder or a record names is not used, or there would
+/// be none after it.
+const MOST: u64 = 1 << 53;
+
+/// How often, and how long apart, a lock that is held is tried again before the run is refused.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where a checkpoint stands in its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +71,9 @@ pub(super) struct Store {
     next: u64,
     /// Checkpoints of this run that are there, oldest first.
     kept: Vec<u64>,
+    /// The newest of them that was due, where the run may have to go back to it.
+    guarded: Option<u64>,
+    guards: bool,
     journal: Arc<Mutex<Journal>>,
     _lock: HeldLock,
 }
@@ -84,13 +97,13 @@ pub(super) struct Recovered {
 }
 
 /// Whether `folder` holds a run.
-pub(super) fn holds_run(files: &Files, folder: &Path) -> bool {
-    let journal = folder.join(JOURNAL);
-    files.exists(&journal) || !numbers(files, folder).unwrap_or_default().is_empty()
+pub(super) fn holds_run(files: &Files, folder: &Path) -> Result<bool> {
+    Ok(files.exists(&folder.join(JOURNAL))? || !numbers(files, folder)?.is_empty())
 }
 
 impl Store {
-    /// Begins a run in `folder`. With `overwrite` one that is there is removed first.
+    /// Begins a run in `folder`. With `overwrite` one that is there is removed first. Then comes
+    /// `prepare`, and then the journal, with which the folder holds the run.
     ///
     /// # Errors
     /// When another process trains in it, or it holds a run.
@@ -99,10 +112,11 @@ impl Store {
         folder: &Path,
         keep: usize,
         overwrite: bool,
+        prepare: impl FnOnce() -> Result,
     ) -> Result<Self> {
-        files.create_folders(folder)?;
+        create(files, folder)?;
         let lock = lock(files, folder)?;
-        if holds_run(files, folder) {
+        if holds_run(files, folder)? {
             if !overwrite {
                 return Err(Error::config(format!(
                     "`{}` already holds a run; go on with it (resume), replace it (overwrite), or \
@@ -112,7 +126,11 @@ impl Store {
             }
             clear(files, folder)?;
         }
+        // Of a process that was killed before its run had begun; below are no files of its own yet.
+        remove_leftovers(files, folder, false)?;
+        prepare()?;
         let path = folder.join(JOURNAL);
+        is_regular_file(files, &path)?;
         // From here on the folder holds this run and no longer the one before.
         files.write_atomically(&path, b"")?;
         let journal = Journal::open(files, &path, &JournalText::default())?;
@@ -123,6 +141,8 @@ impl Store {
             keep,
             next: 1,
             kept: Vec::new(),
+            guarded: None,
+            guards: false,
             journal: Arc::new(Mutex::new(journal)),
             _lock: lock,
         };
@@ -138,28 +158,30 @@ impl Store {
     /// When another process trains in it, a checkpoint has a later version's format, or a file
     /// cannot be read or moved.
     pub(super) fn recover(files: &Files, folder: &Path, keep: usize) -> Result<Recovered> {
-        files.create_folders(folder)?;
+        create(files, folder)?;
         let lock = lock(files, folder)?;
         let path = folder.join(JOURNAL);
-        let journal = Journal::read(files, &path)?;
+        let mut journal = Journal::read(files, &path)?;
+        journal.cut_unsynced();
         let mut notes: Vec<String> =
             journal.damage.iter().map(|damage| format!("{JOURNAL}: {damage}")).collect();
         if journal.torn > 0 {
             notes.push(format!(
-                "{JOURNAL}: {} bytes of a record that was not written to its end were cut off",
+                "{JOURNAL}: {} bytes of records that were not written to their end were cut off",
                 journal.torn
             ));
         }
-        remove_leftovers(files, folder)?;
+        remove_leftovers(files, folder, true)?;
         files.create_folders(&folder.join(CHECKPOINTS))?;
-        let (checkpoint, kept) = newest(files, folder, journal.run(), &mut notes)?;
-        let run = checkpoint.as_ref().map(|found| found.manifest.run.as_str()).or(journal.run());
+        let named = journal.run().filter(|run| is_run_name(run));
+        let (checkpoint, kept) = newest(files, folder, named, false, &mut notes)?;
+        let run = checkpoint.as_ref().map(|found| found.manifest.run.as_str()).or(named);
         let run = run.map_or_else(|| new_run(folder), str::to_owned);
         let mentioned = journal.entries.iter().filter_map(|entry| match entry.record {
-            Record::Checkpoint { number, .. } => Some(number),
+            Record::Checkpoint { number, .. } => Some(number).filter(|number| *number <= MOST),
             _ => None,
         });
-        let seen = numbers(files, folder)?.into_iter().chain(quarantined(files, folder));
+        let seen = numbers(files, folder)?.into_iter().chain(quarantined(files, folder)?);
         let next = mentioned.chain(seen).max().unwrap_or(0).saturating_add(1);
         let open = Journal::open(files, &path, &journal)?;
         let store = Self {
@@ -169,6 +191,8 @@ impl Store {
             keep,
             next,
             kept,
+            guarded: None,
+            guards: false,
             journal: Arc::new(Mutex::new(open)),
             _lock: lock,
         };
@@ -199,7 +223,7 @@ impl Store {
         // Also where it fails: the name may be there then.
         self.next = number.saturating_add(1);
         let folder = self.checkpoints();
-        let tmp = tmp(&self.files, &folder, &self.run, number);
+        let tmp = tmp(&self.files, &folder, &self.run, number)?;
         let written = self.write(&tmp, number, snapshot).and_then(|()| {
             // The records that lead to the checkpoint, before it.
             locked(&self.journal).sync()?;
@@ -218,6 +242,9 @@ impl Store {
             )));
         }
         self.kept.push(number);
+        if self.guards && snapshot.is_due {
+            self.guarded = Some(number);
+        }
         let committed = Committed { number, epochs: place.epochs(), step: place.step };
         let Committed { number, epochs, step } = committed;
         locked(&self.journal).append(&Record::Checkpoint { number, epochs, step })?;
@@ -257,6 +284,7 @@ impl Store {
             epochs: place.epochs(),
             batch: place.batch_in_epoch(),
             step: place.step,
+            due: snapshot.is_due,
             config: snapshot.config.clone(),
             parts,
         };
@@ -271,30 +299,46 @@ impl Store {
         sync(&self.files, tmp)
     }
 
+    /// From now on keeps the newest checkpoint that was due, whatever is taken after it.
+    pub(super) fn guard_due(&mut self) {
+        let is_due = |number: &&u64| {
+            let folder = self.checkpoints().join(name(**number));
+            read_manifest(&self.files, &folder).is_ok_and(|manifest| manifest.due)
+        };
+        self.guarded = self.kept.iter().rev().find(is_due).copied();
+        self.guards = true;
+    }
+
     /// Removes the oldest checkpoints beyond those that are kept.
     ///
     /// # Errors
     /// When one cannot be removed; it is tried again the next time.
     pub(super) fn drop_oldest(&mut self) -> Result {
-        while self.kept.len() > self.keep.max(1) {
-            let Some(oldest) = self.kept.first().copied() else {
+        loop {
+            let beyond = self.kept.len().saturating_sub(self.keep.max(1));
+            let is_guarded = |number: &u64| self.guarded == Some(*number);
+            let Some(at) = self.kept.iter().take(beyond).position(|n| !is_guarded(n)) else {
                 return Ok(());
             };
-            remove_checkpoint(&self.files, &self.folder, &self.run, oldest)?;
-            self.kept.remove(0);
+            remove_checkpoint(&self.files, &self.folder, &self.run, self.kept[at])?;
+            self.kept.remove(at);
         }
-        Ok(())
     }
 
-    /// The newest checkpoint that verifies, for a run that goes back to it. Damaged ones are moved
-    /// to the quarantine.
+    /// The newest checkpoint that was due and verifies, for a run that goes back to it; where none
+    /// was due, the newest. Damaged ones are moved to the quarantine.
     ///
     /// # Errors
     /// As [`recover`](Self::recover).
-    pub(super) fn newest(&mut self, notes: &mut Vec<String>) -> Result<Option<Verified>> {
-        let (found, kept) = newest(&self.files, &self.folder, Some(&self.run), notes)?;
-        self.kept = kept;
-        Ok(found)
+    pub(super) fn newest_due(&mut self, notes: &mut Vec<String>) -> Result<Option<Verified>> {
+        for is_due in [true, false] {
+            let (found, kept) = newest(&self.files, &self.folder, Some(&self.run), is_due, notes)?;
+            self.kept = kept;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// Removes all that this run has written here: the backup of a run that has come to its end.
@@ -317,9 +361,25 @@ impl Store {
 }
 
 /// A free name for a folder that is being written or removed.
-fn tmp(files: &Files, checkpoints: &Path, run: &str, number: u64) -> PathBuf {
-    let path = |n: u64| checkpoints.join(format!("{TMP}{run}-{number:06}-{n}"));
-    (1..).map(path).find(|path| !files.exists(path)).unwrap_or_else(|| path(0))
+fn tmp(files: &Files, checkpoints: &Path, run: &str, number: u64) -> Result<PathBuf> {
+    free(files, |n| checkpoints.join(format!("{TMP}{run}-{number:06}-{n}")))
+}
+
+/// The first path, counted from 1, under which nothing stands.
+fn free(files: &Files, path: impl Fn(u64) -> PathBuf) -> Result<PathBuf> {
+    let mut n = 1;
+    while files.exists(&path(n))? {
+        n += 1;
+    }
+    Ok(path(n))
+}
+
+/// Whether a folder of this name is one of [`tmp`].
+pub(super) fn is_tmp(text: &str) -> bool {
+    let mut parts = text.strip_prefix(TMP).unwrap_or_default().split('-');
+    let is_of_run = parts.next().is_some_and(is_run_name);
+    let mut is_number = || parts.next().is_some_and(|n| n.parse::<u64>().is_ok());
+    is_of_run && is_number() && is_number() && parts.next().is_none()
 }
 
 /// Takes what is written into a file.
@@ -335,19 +395,39 @@ pub(super) fn name(number: u64) -> String {
     format!("{number:06}")
 }
 
+/// Makes a run's folder where it is missing, and its name durable; also where a process that made it
+/// was killed before it could do the second.
+fn create(files: &Files, folder: &Path) -> Result {
+    files.create_folders(folder)?;
+    let mut above = folder.ancestors().map(folder_of);
+    above.next().map_or(Ok(()), |parent| sync(files, parent))?;
+    for folder in above {
+        // Often somebody else's, which may be forbidden; most are older than this run.
+        let _ = files.disk().sync_folder(folder);
+    }
+    Ok(())
+}
+
 /// Takes the lock of a run's folder.
 fn lock(files: &Files, folder: &Path) -> Result<HeldLock> {
     let path = folder.join(LOCK);
     let failed = |e| Error::file("lock", &path, e);
-    files.can_be_written(&path)?;
-    let Some(lock) = files.disk().lock(&path).map_err(failed)? else {
-        let holder = files.read(&path, 4096).unwrap_or_default();
-        let holder = String::from_utf8_lossy(&holder);
-        let holder = holder.lines().next().filter(|line| !line.is_empty());
+    is_regular_file(files, &path)?;
+    // Who looks whether the lock is held, holds it for an instant.
+    let mut lock = files.disk().lock(&path).map_err(failed)?;
+    for _ in 0..LOCK_TRIES {
+        if lock.is_some() {
+            break;
+        }
+        thread::sleep(LOCK_PAUSE);
+        lock = files.disk().lock(&path).map_err(failed)?;
+    }
+    let Some(lock) = lock else {
+        let holder = holder(files, &path);
         return Err(Error::config(format!(
             "`{}` is in use by {}; wait for it, stop it, or choose another folder",
             folder.display(),
-            holder.unwrap_or("another process")
+            holder.as_deref().unwrap_or("another process")
         )));
     };
     // For people: what counts is the lock itself, which ends with its process.
@@ -362,51 +442,92 @@ fn lock(files: &Files, folder: &Path) -> Result<HeldLock> {
     Ok(HeldLock(lock))
 }
 
+/// What the process that holds a lock says of itself: it may have it for an instant only, and not
+/// have said so yet.
+fn holder(files: &Files, path: &Path) -> Option<String> {
+    (0..LOCK_TRIES).find_map(|_| {
+        let text = files.read(path, 4096).unwrap_or_default();
+        let line = String::from_utf8_lossy(&text).lines().next().map(str::to_owned);
+        let line = line.filter(|line| !line.is_empty());
+        if line.is_none() {
+            thread::sleep(LOCK_PAUSE);
+        }
+        line
+    })
+}
+
 /// Whether a process trains in a run's folder now.
-pub(super) fn is_locked(files: &Files, folder: &Path) -> bool {
+pub(super) fn is_locked(files: &Files, folder: &Path) -> Result<bool> {
     let path = folder.join(LOCK);
-    files.exists(&path) && matches!(files.disk().lock(&path), Ok(None))
+    // Anything but a file is locked by nobody.
+    let is_file = files.exists(&path)? && is_regular_file(files, &path).unwrap_or(false);
+    Ok(is_file && matches!(files.disk().lock(&path), Ok(None)))
+}
+
+/// Whether a file is there that can be written in place.
+///
+/// # Errors
+/// When something else is: a pipe or a device might never end, and behind a link is somebody else's
+/// file.
+pub(super) fn is_regular_file(files: &Files, path: &Path) -> Result<bool> {
+    match files.disk().kind(path) {
+        Ok(Kind::File(_)) => Ok(true),
+        Ok(kind) => Err(Error::data(format!(
+            "`{}` is {}; expected a regular file: move it away",
+            path.display(),
+            match kind {
+                Kind::Folder => "a folder",
+                Kind::Link => "a symbolic link",
+                _ => "a device, a pipe or a socket",
+            }
+        ))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::file("read", path, e)),
+    }
 }
 
 /// Numbers of the checkpoints in a run's folder, oldest first.
 pub(super) fn numbers(files: &Files, folder: &Path) -> Result<Vec<u64>> {
-    let checkpoints = folder.join(CHECKPOINTS);
-    if !files.exists(&checkpoints) {
-        return Ok(Vec::new());
-    }
-    let names = files.disk().list(&checkpoints);
-    let names = names.map_err(|e| Error::file("read the folder", &checkpoints, e))?;
+    let names = files.names(&folder.join(CHECKPOINTS))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|text| number(text)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
 
 fn number(text: &str) -> Option<u64> {
-    let number = text.parse().ok()?;
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number))?;
     // `000017` and nothing else that reads as 17.
     (name(number) == text).then_some(number)
 }
 
-fn quarantined(files: &Files, folder: &Path) -> Vec<u64> {
-    let names = files.disk().list(&folder.join(QUARANTINE)).unwrap_or_default();
-    names.iter().filter_map(|name| name.split('-').next()?.parse().ok()).collect()
+fn quarantined(files: &Files, folder: &Path) -> Result<Vec<u64>> {
+    let names = files.names(&folder.join(QUARANTINE))?;
+    Ok(names.iter().filter_map(|name| number(name.split('-').next()?)).collect())
 }
 
-/// The newest checkpoint that verifies, and the numbers of all of the run's that are left, oldest
-/// first.
+/// The newest checkpoint that verifies, with `only_due` of those that were due, and the numbers of
+/// all of the run's that are left, oldest first.
 fn newest(
     files: &Files,
     folder: &Path,
     run: Option<&str>,
+    only_due: bool,
     notes: &mut Vec<String>,
 ) -> Result<(Option<Verified>, Vec<u64>)> {
     let mut left = numbers(files, folder)?;
+    // Of the run, and not what is looked for.
+    let mut passed = Vec::new();
     while let Some(number) = left.last().copied() {
         let path = folder.join(CHECKPOINTS).join(name(number));
         match verify(files, &path, number) {
             Ok(found) if run.is_none_or(|run| run == found.manifest.run) => {
+                if only_due && !found.manifest.due {
+                    passed.extend(left.pop());
+                    continue;
+                }
                 let run = found.manifest.run.clone();
                 left.retain(|number| is_of_run(files, folder, *number, &run));
+                left.extend(passed.into_iter().rev());
                 return Ok((Some(found), left));
             }
             Ok(_) => {
@@ -430,6 +551,7 @@ fn newest(
         }
         left.pop();
     }
+    left.extend(passed.into_iter().rev());
     Ok((None, left))
 }
 
@@ -444,22 +566,22 @@ fn quarantine(files: &Files, folder: &Path, number: u64) -> Result<String> {
     let quarantine = folder.join(QUARANTINE);
     files.create_folders(&quarantine)?;
     let from = folder.join(CHECKPOINTS).join(name(number));
-    let free = |to: &String| !files.exists(&quarantine.join(to));
-    let mut names =
-        std::iter::once(name(number)).chain((2_u64..).map(|n| format!("{}-{n}", name(number))));
-    let to = names.find(free).unwrap_or_default();
-    let moved = files.disk().rename(&from, &quarantine.join(&to));
+    let to = free(files, |n| {
+        let again = if n == 1 { String::new() } else { format!("-{n}") };
+        quarantine.join(name(number) + &again)
+    })?;
+    let moved = files.disk().rename(&from, &to);
     moved.map_err(|e| Error::file("move to the quarantine", &from, e))?;
     sync(files, &quarantine)?;
     sync(files, &folder.join(CHECKPOINTS))?;
-    Ok(to)
+    Ok(to.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
 /// Removes a checkpoint: first from the names, then its files.
 fn remove_checkpoint(files: &Files, folder: &Path, run: &str, number: u64) -> Result {
     let checkpoints = folder.join(CHECKPOINTS);
     let from = checkpoints.join(name(number));
-    let gone = tmp(files, &checkpoints, run, number);
+    let gone = tmp(files, &checkpoints, run, number)?;
     match files.disk().rename(&from, &gone) {
         // Removed by hand meanwhile.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -474,7 +596,11 @@ fn remove_checkpoint(files: &Files, folder: &Path, run: &str, number: u64) -> Re
 /// then.
 fn remove_parts(files: &Files, folder: &Path) -> Result {
     for part in PARTS.into_iter().chain([MANIFEST]) {
-        files.remove(&folder.join(part))?;
+        let path = folder.join(part);
+        // A folder is nothing that was written here, and stays.
+        if !matches!(files.disk().kind(&path), Ok(Kind::Folder)) {
+            files.remove(&path)?;
+        }
     }
     match files.disk().remove_folder(folder) {
         Err(e)
@@ -486,35 +612,55 @@ fn remove_parts(files: &Files, folder: &Path) -> Result {
     }
 }
 
-/// Removes what killed processes left half done. The lock is held: nobody is at it.
-fn remove_leftovers(files: &Files, folder: &Path) -> Result {
-    let list = |folder: &Path| -> Result<Vec<String>> {
-        match files.disk().list(folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            listed => listed.map_err(|e| Error::file("read the folder", folder, e)),
-        }
-    };
+/// Removes what killed processes left half done, with `below` in the folders in the run's too. The
+/// lock is held: nobody is at it.
+fn remove_leftovers(files: &Files, folder: &Path, below: bool) -> Result {
     let checkpoints = folder.join(CHECKPOINTS);
-    for name in list(&checkpoints)?.iter().filter(|name| name.starts_with(TMP)) {
+    for name in files.names(&checkpoints)?.iter().filter(|name| is_tmp(name)) {
         let path = checkpoints.join(name);
         if matches!(files.disk().kind(&path), Ok(Kind::Folder)) {
             remove_parts(files, &path)?;
         }
     }
-    for name in list(folder)?.iter().filter(|name| is_left_beside(name)) {
-        files.remove(&folder.join(name))?;
+    remove_left_beside(files, folder, below)
+}
+
+/// Removes what killed processes left beside files in `folder`, and with `below` in the folders in
+/// it, into which callbacks write.
+fn remove_left_beside(files: &Files, folder: &Path, below: bool) -> Result {
+    left_beside(files, folder, below)?.iter().try_for_each(|path| files.remove(path))
+}
+
+/// What killed processes left beside files in `folder`, and with `below` in the folders in it.
+pub(super) fn left_beside(files: &Files, folder: &Path, below: bool) -> Result<Vec<PathBuf>> {
+    let mut left = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for name in files.names(&folder)? {
+            let path = folder.join(&name);
+            if is_left_beside(&name) {
+                left.push(path);
+            } else if below
+                && ![CHECKPOINTS, QUARANTINE].contains(&name.as_str())
+                && matches!(files.disk().kind(&path), Ok(Kind::Folder))
+                // Another run's, perhaps of a process that is at it.
+                && !files.exists(&path.join(LOCK))?
+            {
+                folders.push(path);
+            }
+        }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Removes the checkpoints and the journal of the run in `folder`.
 fn clear(files: &Files, folder: &Path) -> Result {
-    remove_leftovers(files, folder)?;
     for number in numbers(files, folder)? {
         let path = folder.join(CHECKPOINTS).join(name(number));
         // What does not say that it is a checkpoint is somebody else's, or damaged.
         match read_manifest(files, &path) {
             Ok(manifest) => remove_checkpoint(files, folder, &manifest.run, number)?,
+            Err(Problem::Unreadable(error)) => return Err(error),
             Err(_) => drop(quarantine(files, folder, number)?),
         }
     }
@@ -525,9 +671,12 @@ fn sync(files: &Files, folder: &Path) -> Result {
     files.disk().sync_folder(folder).map_err(|e| Error::file("sync the folder", folder, e))
 }
 
-/// A name for a run that no other has: 16 hexadecimal digits.
+/// Digits of a run's identity.
+const RUN_DIGITS: usize = 16;
+
+/// A name for a run that no other has: hexadecimal digits.
 fn new_run(folder: &Path) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let text = format!("{} {} {}", since.as_nanos(), std::process::id(), folder.display());
-    format!("{:016x}", XxHash3_128::oneshot(text.as_bytes()) as u64)
+    format!("{:0RUN_DIGITS$x}", XxHash3_128::oneshot(text.as_bytes()) as u64)
 }

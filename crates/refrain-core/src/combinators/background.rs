@@ -32,6 +32,8 @@ pub struct Background<C> {
     patience: Duration,
     flush_within: Duration,
     worker: Option<Worker>,
+    /// The state as it was saved or loaded last, for a checkpoint that the thread is too late for.
+    last_state: Mutex<Option<State>>,
 }
 
 /// The thread of one run, seen from training.
@@ -57,6 +59,7 @@ impl<C: Callback> Background<C> {
             patience: Duration::from_millis(20),
             flush_within: Duration::from_secs(10),
             worker: None,
+            last_state: Mutex::default(),
         }
     }
 
@@ -87,6 +90,10 @@ impl<C: Callback> Background<C> {
         }
     }
 
+    fn last_state(&self) -> MutexGuard<'_, Option<State>> {
+        self.last_state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_late(&self, what: &str) -> Error {
         let limit = self.flush_within.as_secs_f64();
         Error::msg(format!("{what} after {limit} s in the background"))
@@ -100,6 +107,7 @@ impl<C: Callback> Background<C> {
             name: run.callback_name().to_owned(),
             is_rehearsal: run.is_rehearsal(),
             is_resumed: run.is_resumed(),
+            rollbacks: run.rollbacks(),
             files: run.files().clone(),
         };
         thread::Builder::new()
@@ -245,6 +253,7 @@ impl<C: Callback> Callback for Background<C> {
         let refused = [
             (access.rate() != RateAccess::None, "changes the learning rate"),
             (access.stops(), "may ask for a stop"),
+            (access.rolls_back(), "may ask the run to go back to a checkpoint"),
             (access.is_setting_weights(), "sets weights"),
             (access.is_reading_model(), "reads the model"),
             (access.is_changing_gradients(), "changes gradients"),
@@ -278,13 +287,19 @@ impl<C: Callback> Callback for Background<C> {
             let left = worker.queue.drain(self.flush_within);
             if left > 0 {
                 // A checkpoint is not lost for a callback that hangs: it is reported, and disabled,
-                // at the next event.
+                // at the next event. A log that goes on from its state loses what came since.
                 let late = self.is_late(&format!("{left} events are not handled"));
                 worker.queue.fail(late);
-                return Ok(None);
+                return Ok(self.last_state().clone());
             }
         }
-        self.lock()?.save_state()
+        // Still held where one that hung was ended: that was reported then.
+        let Ok(callback) = self.lock() else {
+            return Ok(self.last_state().clone());
+        };
+        let state = callback.save_state()?;
+        self.last_state().clone_from(&state);
+        Ok(state)
     }
 
     fn load_state(&mut self, saved: Option<&State>) -> Result {
@@ -292,7 +307,9 @@ impl<C: Callback> Callback for Background<C> {
         if let Some(worker) = self.worker.take() {
             worker.queue.finish(self.flush_within);
         }
-        self.lock()?.load_state(saved)
+        self.lock()?.load_state(saved)?;
+        *self.last_state() = saved.cloned();
+        Ok(())
     }
 }
 
@@ -311,6 +328,7 @@ struct Stage<C> {
     name: String,
     is_rehearsal: bool,
     is_resumed: bool,
+    rollbacks: usize,
     files: Files,
 }
 
@@ -350,6 +368,7 @@ impl<C: Callback> Stage<C> {
             callback: &self.name,
             is_rehearsal: self.is_rehearsal,
             is_resumed: self.is_resumed,
+            rollbacks: self.rollbacks,
             files: &self.files,
             trial: None,
         };
@@ -359,10 +378,11 @@ impl<C: Callback> Stage<C> {
         self.queue.print(text.contents().lines());
         let hook = event.hook();
         result.map_err(|e| e.context(format!("{hook} in the background")))?;
-        let asks = requests.stop().is_some() || requests.trial.is_some();
+        let asks =
+            requests.stop().is_some() || requests.trial.is_some() || requests.rollback.is_some();
         if asks || learning_rate != event.learning_rate {
             return Err(Error::msg(format!(
-                "{hook} asked for a stop or a trial or changed the rate, which nothing in the \
+                "{hook} asked for a stop, a trial or a way back, or changed the rate, which nothing in the \
                  background can"
             )));
         }

@@ -101,6 +101,12 @@ pub(super) trait Rule: Send + 'static {
         false
     }
 
+    /// Whether an epoch that is gone on with could be decided about otherwise than when it began: by
+    /// what no longer holds. Then the decision is part of the state.
+    fn decides_once(&self) -> bool {
+        false
+    }
+
     /// Hooks that it must see for itself.
     fn hooks(&self) -> &'static [Hook] {
         &[]
@@ -142,6 +148,8 @@ pub(super) trait Rule: Send + 'static {
 
 /// Key of the wrapped callback's state, beside the wrapper's own.
 const INNER: &str = "inner";
+/// Key of what was decided about the epoch under way.
+const DECIDED: &str = "decided";
 
 impl Conditional {
     pub(super) fn new(callback: impl Callback, rule: impl Rule) -> Self {
@@ -179,6 +187,11 @@ impl Conditional {
                 is_due
             }
         }
+    }
+
+    /// Whether an epoch is decided about when it begins, for good: then the decision is saved.
+    fn keeps_decision(&self) -> bool {
+        self.rule.decides_once() && self.openings[Part::Epoch as usize] == Some(Hook::EpochBegin)
     }
 
     /// Whether the conditions inside passed the last event on, too.
@@ -255,10 +268,16 @@ impl Callback for Conditional {
 
     fn save_state(&self) -> Result<Option<State>> {
         let inner = self.callback.save_state()?;
-        let Some(own) = self.rule.save()? else {
+        let own = self.rule.save()?;
+        let keeps_decision = self.keeps_decision();
+        if own.is_none() && !keeps_decision {
             return Ok(inner);
-        };
-        let mut both = Map::from_iter([(self.rule.name().to_owned(), own)]);
+        }
+        let mut both = Map::from_iter([(self.rule.name().to_owned(), own.unwrap_or_default())]);
+        if keeps_decision {
+            let decided = self.decided[Part::Epoch as usize];
+            both.insert(DECIDED.to_owned(), decided.into());
+        }
         let mut weights = None;
         if let Some(inner) = inner {
             both.insert(INNER.to_owned(), inner.value().clone());
@@ -270,7 +289,8 @@ impl Callback for Conditional {
     fn load_state(&mut self, saved: Option<&State>) -> Result {
         self.in_training = false;
         self.decided = [None; Part::COUNT];
-        let remembers = self.rule.save()?.is_some();
+        let keeps_decision = self.keeps_decision();
+        let remembers = keeps_decision || self.rule.save()?.is_some();
         let Some(saved) = saved else {
             self.rule.load(None)?;
             return self.callback.load_state(None);
@@ -283,7 +303,15 @@ impl Callback for Conditional {
         let own = own.ok_or_else(|| Error::data(format!("saved state has no `{name}`")))?;
         let inner = saved.value().get(INNER).map(State::new).transpose()?;
         let inner = inner.map(|inner| inner.with_weights(saved.weights().cloned()));
+        let decided = match saved.value().get(DECIDED).filter(|_| keeps_decision) {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(decided)) => Some(*decided),
+            Some(other) => {
+                return Err(Error::data(format!("saved state has {other} for `{DECIDED}`")));
+            }
+        };
         self.rule.load(Some(own))?;
+        self.decided[Part::Epoch as usize] = decided;
         self.callback.load_state(inner.as_ref())
     }
 

@@ -47,6 +47,10 @@ impl Rule for EverySeconds {
         self.part == Part::Batch
     }
 
+    fn decides_once(&self) -> bool {
+        self.part == Part::Epoch
+    }
+
     fn see(&mut self, hook: Hook, _: &Run<'_>) {
         if hook == Hook::TrainBegin {
             self.last.get_or_insert_with(Instant::now);

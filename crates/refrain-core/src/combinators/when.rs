@@ -20,6 +20,10 @@ where
         (self.is_due)(run)
     }
 
+    fn decides_once(&self) -> bool {
+        true
+    }
+
     fn asks_outside_training(&self) -> bool {
         true
     }

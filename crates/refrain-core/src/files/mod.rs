@@ -72,6 +72,7 @@ impl Files {
         // Without this a link would be replaced by a file.
         let target = match self.0.kind(path) {
             Ok(Kind::Link) => self.0.resolve(path)?,
+            Err(e) if !is_absence(&e) => return Err(e),
             _ => path.to_owned(),
         };
         let (beside, mut file) = self.create_beside(&target)?;
@@ -91,7 +92,8 @@ impl Files {
     /// Cuts `path` to `length` bytes and appends `bytes`: for files that grow by lines and may be
     /// watched meanwhile. Folders and the file are made where they are missing.
     ///
-    /// A kill in between leaves at most a part of `bytes`, which the next call cuts off.
+    /// A kill in between leaves at most a part of `bytes`, which the next call cuts off. What was
+    /// written is durable when this returns.
     ///
     /// # Errors
     /// When anything fails, naming path and reason.
@@ -103,7 +105,8 @@ impl Files {
             if file.len()? > length {
                 file.set_len(length)?;
             }
-            file.append(bytes)
+            file.append(bytes)?;
+            file.sync()
         };
         append().map_err(|e| Error::file("write", path, e))
     }
@@ -121,25 +124,33 @@ impl Files {
         }
     }
 
-    /// Makes a folder and those above it, where they are missing.
+    /// Makes a folder and those above it, where they are missing, and their names durable.
     ///
     /// # Errors
     /// When one cannot be made, naming it.
     pub fn create_folders(&self, folder: &Path) -> Result {
         match self.0.create_folder(folder) {
-            Ok(()) => Ok(()),
+            Ok(()) => self.sync_name(folder),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
                 let above = above.ok_or_else(|| Error::file("create the folder", folder, error))?;
                 self.create_folders(above)?;
-                let made = self.0.create_folder(folder);
-                made.or_else(|e| self.is_folder(folder).then_some(()).ok_or(e))
-                    .map_err(|e| Error::file("create the folder", folder, e))
+                match self.0.create_folder(folder) {
+                    Ok(()) => self.sync_name(folder),
+                    // Somebody else was faster.
+                    Err(_) if self.is_folder(folder) => Ok(()),
+                    Err(error) => Err(Error::file("create the folder", folder, error)),
+                }
             }
             // There already; or a root, which cannot be made.
             Err(_) if self.is_folder(folder) => Ok(()),
             Err(error) => Err(Error::file("create the folder", folder, error)),
         }
+    }
+
+    fn sync_name(&self, path: &Path) -> Result {
+        let folder = folder_of(path);
+        self.0.sync_folder(folder).map_err(|e| Error::file("sync the folder", folder, e))
     }
 
     fn is_folder(&self, path: &Path) -> bool {
@@ -173,8 +184,26 @@ impl Files {
     }
 
     /// Whether something stands under `path`.
-    pub fn exists(&self, path: &Path) -> bool {
-        self.0.kind(path).is_ok()
+    ///
+    /// # Errors
+    /// When that cannot be found out: what is there must not be taken for what is not.
+    pub fn exists(&self, path: &Path) -> Result<bool> {
+        match self.0.kind(path) {
+            Ok(_) => Ok(true),
+            Err(e) if is_absence(&e) => Ok(false),
+            Err(e) => Err(Error::file("look at", path, e)),
+        }
+    }
+
+    /// Names in a folder; none where there is no folder.
+    ///
+    /// # Errors
+    /// When it cannot be read, naming it.
+    pub(crate) fn names(&self, folder: &Path) -> Result<Vec<String>> {
+        match self.0.list(folder) {
+            Err(e) if is_absence(&e) => Ok(Vec::new()),
+            listed => listed.map_err(|e| Error::file("read the folder", folder, e)),
+        }
     }
 
     /// Refuses a path at which no file can be written, before the work that leads to it.
@@ -221,6 +250,11 @@ impl Files {
     }
 }
 
+/// Whether nothing stands under a path; or under a file, where nothing can.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// Beginning of the names of files that are written beside another.
 const BESIDE: &str = ".refrain-";
 
@@ -255,6 +289,14 @@ mod tests {
             assert_eq!(Files::default().read(&path, 100).unwrap(), text.as_bytes());
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_written_survives_a_power_cut_in_a_new_folder_too() {
+        let disk = crate::testing::SimulatedDisk::new(512);
+        let path = Path::new("/new/newer/file");
+        Files::on(disk.clone()).write_atomically(path, b"text").unwrap();
+        assert_eq!(disk.after_power_cut(&[]).read(path).unwrap(), b"text");
     }
 
     #[test]

@@ -30,6 +30,8 @@ use crate::weights::Weights;
 pub struct Script {
     train: Vec<(String, Curve)>,
     validation: Vec<(String, Curve)>,
+    /// The update that goes wrong, from 1, and the rate above which it does.
+    diverges: Option<(u64, f64)>,
 }
 
 impl Script {
@@ -69,7 +71,28 @@ impl Script {
                 None => train.push((name.as_ref().to_owned(), curve)),
             }
         }
-        Self { train, validation }
+        Self { train, validation, diverges: None }
+    }
+
+    /// The update `update`, counted from 1, makes the weight NaN where the learning rate is above
+    /// `rate`; then the metrics are NaN too.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::testing::Script;
+    /// use refrain_core::{Fit, Trainer};
+    ///
+    /// let script = Script::losses(&[3.0, 2.0]).diverges(2, 0.01);
+    /// for (rate, is_nan) in [(0.1, true), (0.01, false)] {
+    ///     let mut trainer = Trainer::new(script.learner(), rate);
+    ///     let history = trainer.fit(&script.data(), Fit::epochs(2).verbose(0))?;
+    ///     assert_eq!(history.last().and_then(|logs| logs.get("loss")).unwrap().is_nan(), is_nan);
+    /// }
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    pub fn diverges(mut self, update: u64, rate: f64) -> Self {
+        self.diverges = Some((update, rate));
+        self
     }
 
     fn curve(&self, name: &str, is_validation: bool) -> Option<&Curve> {
@@ -202,6 +225,7 @@ impl ModelAccess for ScriptLearner {
         for name in self.script.names() {
             let curve = self.script.curve(name, self.is_evaluating);
             if let Some(value) = curve.and_then(|curve| curve.at(epoch)) {
+                let value = if self.weight.is_nan() { f64::NAN } else { value };
                 logs.insert(name, value);
             }
         }
@@ -226,9 +250,13 @@ impl Learner for ScriptLearner {
         Ok(batch)
     }
 
-    fn apply_gradients(&mut self, _: f64) -> Result {
+    fn apply_gradients(&mut self, learning_rate: f64) -> Result {
         self.gradient.take().ok_or_else(|| Error::engine("there are no gradients to apply"))?;
         self.weight += 1.0;
+        let is_at = |(update, rate)| self.updates() == update && learning_rate > rate;
+        if self.script.diverges.is_some_and(is_at) {
+            self.weight = f32::NAN;
+        }
         self.optimizer_updates += 1.0;
         self.kept = 0;
         Ok(())

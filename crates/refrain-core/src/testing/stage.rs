@@ -191,6 +191,7 @@ impl Stage {
             callback: &name,
             is_rehearsal: false,
             is_resumed: false,
+            rollbacks: 0,
             files: &self.files,
             trial: None,
         };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use refrain_burn::burn::tensor::Tensor;
 use refrain_burn::{Activation, AnyLoss, LayerConfig, Loss};
+use refrain_core::checkpoint::Checkpoints;
 use refrain_core::options::Section;
 use refrain_core::{Check, Dataset as _, Error, Finding, Result, RunPlan, Severity};
 use serde_json::{Value, json};
@@ -67,7 +68,15 @@ impl Recipe {
     /// # Errors
     /// When the layers do not fit the data or each other.
     pub fn check(&self, data: &RecipeData, folder: &Path) -> Result<RecipeCheck> {
-        let trainer = self.trainer_without_check(data)?.callbacks(self.callbacks(folder)?);
+        let mut trainer = self.trainer_without_check(data)?.callbacks(self.callbacks(folder)?);
+        let every = &self.checkpoint;
+        if every.every_epochs != Some(0)
+            || every.every_steps.is_some_and(|n| n > 0)
+            || every.every_seconds.is_some()
+        {
+            // Some callbacks need them; a check takes none.
+            trainer = trainer.checkpoints(Checkpoints::in_dir(folder));
+        }
         let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
         let mut check = trainer.check(data, self.fit())?;
         check.findings.extend(self.model_findings(data, outputs));
@@ -142,7 +151,7 @@ impl Recipe {
         }
         let every = &self.checkpoint;
         let is_late = |n: Option<u64>, most: u64| n.is_none_or(|n| n == 0 || n > most);
-        let never = every.is_wanted()
+        let never = every.is_wanted_explicitly()
             && is_late(every.every_epochs, plan.epochs_to_run() as u64)
             && is_late(every.every_steps, plan.total_steps().unwrap_or(u64::MAX))
             && every.every_seconds.is_none();

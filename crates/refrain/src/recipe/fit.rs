@@ -1,4 +1,4 @@
-//! `[fit]` and `[checkpoint]`.
+//! `[fit]`: how long, in which batches.
 
 use std::collections::BTreeMap;
 
@@ -88,42 +88,4 @@ fn weights(value: &Value<'_>) -> Result<BTreeMap<usize, f32>> {
         Ok((class, weight as f32))
     };
     value.entries()?.into_iter().map(entry).collect()
-}
-
-/// What `[checkpoint]` says. Checkpoints themselves come with `--resume`; until then it is checked.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CheckpointRecipe {
-    pub(super) every_epochs: Option<u64>,
-    pub(super) every_steps: Option<u64>,
-    pub(super) every_seconds: Option<f64>,
-    is_given: bool,
-}
-
-impl CheckpointRecipe {
-    /// Whether the recipe has the section, and asks for checkpoints in it.
-    pub(super) fn is_wanted(&self) -> bool {
-        let none = self.every_epochs == Some(0)
-            && self.every_steps.unwrap_or(0) == 0
-            && self.every_seconds.is_none();
-        self.is_given && !none
-    }
-}
-
-pub(super) fn read_checkpoint(section: &Section<'_>) -> Result<CheckpointRecipe> {
-    let count = |key| {
-        let value = section.get(key);
-        value.map(|value| value.usize(0).map(|n| n as u64)).transpose()
-    };
-    let every_steps = count("every_steps")?;
-    let seconds = section.get("every_seconds");
-    let every_seconds = seconds
-        .map(|seconds| seconds.f64_in("a finite number above 0", |x| x.is_finite() && x > 0.0))
-        .transpose()?;
-    let every_epochs = match count("every_epochs")? {
-        None if every_steps.is_none() && every_seconds.is_none() => Some(1),
-        given => given,
-    };
-    section.get("keep").map_or(Ok(2), |value| value.usize(1))?;
-    section.finish()?;
-    Ok(CheckpointRecipe { every_epochs, every_steps, every_seconds, is_given: true })
 }

@@ -1,6 +1,7 @@
 //! Recipes: a whole run in one TOML file, data, model, optimizer, callbacks.
 
 mod check;
+mod checkpoint;
 mod compile;
 mod data;
 mod fit;
@@ -24,6 +25,7 @@ use crate::registry::Registry;
 
 pub use check::RecipeCheck;
 pub use data::RecipeData;
+pub use preview::RateChange;
 
 /// A recipe longer than this is none.
 const MAX_BYTES: u64 = 1 << 20;
@@ -61,7 +63,7 @@ pub struct Recipe {
     model: model::Model,
     compile: compile::Compile,
     fit: fit::FitRecipe,
-    checkpoint: fit::CheckpointRecipe,
+    checkpoint: checkpoint::CheckpointRecipe,
     registry: Arc<Registry>,
 }
 
@@ -160,7 +162,7 @@ impl Recipe {
         let missing = |name: &str| {
             root.error(format!("[{name}] is missing; `refrain recipe` prints a whole recipe"))
         };
-        let checkpoint = checkpoint.as_ref().map(fit::read_checkpoint).transpose()?;
+        let checkpoint = checkpoint.as_ref().map(checkpoint::read).transpose()?;
         let recipe = Self {
             origin: shown,
             folder: folder.to_path_buf(),
@@ -187,11 +189,6 @@ impl Recipe {
     /// Epochs planned.
     pub fn epochs(&self) -> usize {
         self.fit.epochs
-    }
-
-    /// Whether the recipe asks for checkpoints in so many words.
-    pub fn wants_checkpoints(&self) -> bool {
-        self.checkpoint.is_wanted()
     }
 
     /// The recipe as used: with all changes, and with input paths that hold from anywhere.
@@ -227,7 +224,10 @@ impl Recipe {
             return Ok(Vec::new());
         };
         let context = BuildContext { folder };
-        let build = |(i, item)| self.registry.callbacks.build(item, i, &context);
+        let build = |(i, item)| {
+            checkpoint::refuse_callback(item, &self.registry)?;
+            self.registry.callbacks.build(item, i, &context)
+        };
         list.items()?.iter().enumerate().map(build).collect()
     }
 

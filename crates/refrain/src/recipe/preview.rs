@@ -1,15 +1,46 @@
 //! The learning rate of a run before the run.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use refrain_core::console::Console;
 use refrain_core::testing::Script;
 use refrain_core::{
-    Callback, Dataset as _, LambdaCallback, RateAccess, RecordedLearner, Result, Trainer,
+    Callback, Dataset as _, LambdaCallback, Progress, RateAccess, RecordedLearner, Result, Trainer,
 };
 use refrain_plot::TrainingLog;
 
 use super::{Recipe, replay};
+
+/// An update of the weights in a preview.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    epoch: usize,
+    /// Updates before it.
+    step: u64,
+    rate: f64,
+}
+
+/// The learning rate of an epoch that another number of planned epochs would have changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateChange {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// The rate that it had.
+    pub old: f64,
+    /// The rate that it would have.
+    pub new: f64,
+}
+
+impl fmt::Display for RateChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epoch, old, new } = self;
+        write!(
+            f,
+            "learning rate of epoch {epoch}, which follows the number of epochs: {old:?} → {new:?}"
+        )
+    }
+}
 
 impl Recipe {
     /// The learning rate of each epoch, as the log would have it, without training.
@@ -29,10 +60,47 @@ impl Recipe {
     /// # Errors
     /// As [`preview_epochs`](Self::preview_epochs).
     pub fn preview_steps(&self, log: Option<&TrainingLog>) -> Result<Vec<f64>> {
-        Ok(self.preview(log)?.1)
+        Ok(self.preview(log)?.1.into_iter().map(|step| step.rate).collect())
     }
 
-    fn preview(&self, log: Option<&TrainingLog>) -> Result<(Vec<f64>, Vec<f64>)> {
+    /// Whether the first `steps` updates would have had other learning rates if `planned` epochs
+    /// were planned, as they once were: a schedule may follow the length of the run. The first that
+    /// differs.
+    ///
+    /// # Example
+    /// ```
+    /// let rate = "compile.optimizer.learning_rate={ type = \"linear\", initial_learning_rate = 0.1, \
+    ///             decay_steps = 1.0, unit = \"fraction\" }";
+    /// let set = ["callbacks=[]".into(), "fit.epochs=20".into(), rate.into()];
+    /// let recipe = refrain::Recipe::builtin(&set)?;
+    /// // After ten steps of a run of ten epochs, twenty are planned.
+    /// let change = recipe.rate_change(10, 10)?.expect("the second step had a lower rate");
+    /// assert_eq!(change.epoch, 1);
+    /// assert!(change.old < change.new);
+    /// assert_eq!(recipe.rate_change(20, 10)?, None);
+    /// # Ok::<(), refrain::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`preview_epochs`](Self::preview_epochs).
+    pub fn rate_change(&self, planned: usize, steps: u64) -> Result<Option<RateChange>> {
+        if planned == self.fit.epochs {
+            return Ok(None);
+        }
+        let mut then = self.clone();
+        then.fit.epochs = planned;
+        let (then, now) = (then.preview(None)?.1, self.preview(None)?.1);
+        let done = then.iter().zip(&now).take_while(|(then, _)| then.step < steps);
+        let mut changes = done.filter(|(then, now)| then.rate != now.rate);
+        let change = changes.next().map(|(then, now)| RateChange {
+            epoch: then.epoch + 1,
+            old: then.rate,
+            new: now.rate,
+        });
+        Ok(change)
+    }
+
+    fn preview(&self, log: Option<&TrainingLog>) -> Result<(Vec<f64>, Vec<Step>)> {
         let samples = self.fit.trained_samples(self.load_data()?.len(), self.data.validation_split);
         let rows = log.map_or(Ok(Vec::new()), replay::rows)?;
         let callbacks: Vec<Box<dyn Callback>> = self
@@ -52,8 +120,9 @@ impl Recipe {
             })
             .on_backward_end(move |run, step| {
                 if !step.is_accumulating() {
-                    let rate = run.learning_rate.get();
-                    seen.lock().unwrap_or_else(PoisonError::into_inner).push(rate);
+                    let Progress { epoch, step, .. } = run.progress;
+                    let step = Step { epoch, step, rate: run.learning_rate.get() };
+                    seen.lock().unwrap_or_else(PoisonError::into_inner).push(step);
                 }
                 Ok(())
             });

@@ -34,6 +34,20 @@ impl Encoder {
         &self.event
     }
 
+    /// The run goes on here, and what a reader has seen of this step and later ones is superseded: what
+    /// TensorFlow's writers send with a `purge_step`.
+    pub(super) fn session_start(&mut self, wall_time: f64, step: u64) -> &[u8] {
+        /// `status: START`.
+        const START: [u8; 2] = [0x08, 1];
+        self.event.clear();
+        put_f64(&mut self.event, 1, wall_time);
+        if step > 0 {
+            put_varint_field(&mut self.event, 2, step);
+        }
+        put_bytes(&mut self.event, 7, &START);
+        &self.event
+    }
+
     /// A number, as `simple_value`: what importers other than TensorBoard read too.
     pub(super) fn scalar(&mut self, wall_time: f64, step: u64, tag: Tag<'_>, x: f64) -> &[u8] {
         self.begin_value(tag);

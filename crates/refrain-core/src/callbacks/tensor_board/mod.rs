@@ -5,7 +5,9 @@ mod histogram;
 mod hparams;
 mod record;
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,6 @@ use self::event::Tag;
 use self::histogram::Histogram;
 pub use self::hparams::HyperParameter;
 use self::record::{EventWriter, now};
-use super::plain_state;
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};
 use crate::event::{BatchEnd, EpochEnd, Hook, TestEnd};
@@ -25,6 +26,7 @@ use crate::options::Section;
 use crate::outcome::Outcome;
 use crate::registry::{BuildContext, FromOptions};
 use crate::run::Run;
+use crate::state::State;
 
 /// Writes event files for TensorBoard, in the folders and under the tags of Keras' callback.
 ///
@@ -43,10 +45,13 @@ use crate::run::Run;
 /// Keys that other callbacks added to the logs are metrics too; list it after them. TensorBoard's
 /// numbers are f32; NaN and infinities are shown as such. In histograms only finite weights count.
 ///
-/// Each run writes files of its own, beside those of older runs, and a run that goes on after a
-/// checkpoint too: TensorBoard reads them all. Give each run a `log_dir` of its own to see them
-/// side by side. What was collected is written out at the end of an epoch, after ten seconds and
-/// after 64 KiB.
+/// Each run writes files of its own, beside those of older runs: TensorBoard reads them all. Give
+/// each run a `log_dir` of its own to see them side by side. What was collected is written out at
+/// the end of an epoch, after ten seconds, after 64 KiB and with each checkpoint.
+///
+/// A run that goes on from a checkpoint cuts its files to what they held there, removes those that
+/// it made later, and goes on in new ones, which begin with a `SessionLog` `START`: a TensorBoard that
+/// is watching forgets what it has of later steps.
 ///
 /// A session of the HParams tab ends as `SUCCESS` where the run was completed or stopped by a
 /// callback and as `FAILURE` where it failed; one that was interrupted may go on, and stays open.
@@ -56,7 +61,7 @@ use crate::run::Run;
 /// - Reads: all logs that are there when its turn comes
 /// - Writes: files below `log_dir`
 /// - Requests: nothing
-/// - State: the number of batches trained
+/// - State: the number of batches trained, names and lengths of the files
 /// - Cost: below a microsecond a number, no system call; with `update_freq` one read from the
 ///   device at each batch that is due; with `histogram_freq` a copy of all weights to the host
 ///
@@ -124,7 +129,10 @@ pub struct TensorBoard {
     update_freq: UpdateFreq,
     write_steps_per_second: bool,
     hparams: Vec<(String, HyperParameter)>,
-    writers: Writers,
+    /// Written out when a checkpoint is taken, too, which borrows the callback only.
+    writers: Mutex<Writers>,
+    /// The step from which on the run goes on, for files that are made.
+    from_step: FromStep,
     /// Between `on_train_begin` and `on_train_end`: files are closed by the latter.
     is_training: bool,
     batch_began: Option<Instant>,
@@ -134,11 +142,63 @@ pub struct TensorBoard {
 }
 
 /// State of [`TensorBoard`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TensorBoardState {
     /// Batches trained since `fit` began; counted where batches are written.
     pub train_batches: u64,
+    /// In the names of the run's files.
+    token: String,
+    #[serde(with = "as_lines")]
+    files: Vec<EventFile>,
+}
+
+/// What a file of the run held when the state was saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct EventFile {
+    /// Below `log_dir`.
+    folder: String,
+    name: String,
+    length: u64,
+}
+
+/// One text, a line a file: how many there are, and their names, differ from process to process.
+mod as_lines {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::EventFile;
+
+    pub(super) fn serialize<S>(files: &[EventFile], serializer: S) -> Result<S::Ok, S::Error>
+    where
+        S: Serializer,
+    {
+        let line = |file: &EventFile| format!("{}/{} {}", file.folder, file.name, file.length);
+        let lines: Vec<String> = files.iter().map(line).collect();
+        serializer.serialize_str(&lines.join("\n"))
+    }
+
+    pub(super) fn deserialize<'de, D>(deserializer: D) -> Result<Vec<EventFile>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        let file = |line: &str| {
+            let (folder, rest) = line.split_once('/')?;
+            let (name, length) = rest.rsplit_once(' ')?;
+            let length = length.parse().ok()?;
+            Some(EventFile { folder: folder.to_owned(), name: name.to_owned(), length })
+        };
+        let text = String::deserialize(deserializer)?;
+        let files = text.lines().map(file).collect::<Option<Vec<EventFile>>>();
+        files.ok_or_else(|| D::Error::custom(format!("no files and lengths: {text:?}")))
+    }
+}
+
+/// In a run that goes on: the first step that is to come, by what the folders count.
+#[derive(Clone, Copy, Debug, Default)]
+struct FromStep {
+    train: Option<u64>,
+    validation: Option<u64>,
 }
 
 /// How often [`TensorBoard`] writes the metrics of batches.
@@ -159,7 +219,14 @@ struct Writers {
     train: Option<EventWriter>,
     validation: Option<EventWriter>,
     session: Option<EventWriter>,
+    /// What failed while a checkpoint was taken; told at the next event.
+    failure: Option<Error>,
 }
+
+/// Folders below `log_dir`, `log_dir` itself last.
+const TRAIN: &str = "train";
+const VALIDATION: &str = "validation";
+const SESSION: &str = "";
 
 impl Default for TensorBoard {
     fn default() -> Self {
@@ -176,7 +243,8 @@ impl TensorBoard {
             update_freq: UpdateFreq::Epoch,
             write_steps_per_second: false,
             hparams: Vec::new(),
-            writers: Writers::default(),
+            writers: Mutex::default(),
+            from_step: FromStep::default(),
             is_training: false,
             batch_began: None,
             epoch_began: None,
@@ -227,13 +295,57 @@ impl TensorBoard {
         }
     }
 
+    fn writers(&mut self) -> &mut Writers {
+        self.writers.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn create(&self, files: &Files, folder: &str, from_step: Option<u64>) -> Result<EventWriter> {
+        EventWriter::create(files, &self.log_dir.join(folder), &self.state.token, from_step)
+    }
+
     /// The file of the validation, made where it is missing.
     fn validation(&mut self, files: &Files) -> Result<&mut EventWriter> {
-        let writer = match self.writers.validation.take() {
+        let writer = match self.writers().validation.take() {
             Some(writer) => writer,
-            None => EventWriter::create(files, &self.log_dir.join("validation"))?,
+            None => self.create(files, VALIDATION, self.from_step.validation)?,
         };
-        Ok(self.writers.validation.insert(writer))
+        Ok(self.writers().validation.insert(writer))
+    }
+
+    /// Makes the run's files what they were at the checkpoint: what was written since is cut off, and
+    /// files that were made since are removed.
+    fn go_back(&mut self, files: &Files) -> Result {
+        for folder in [TRAIN, VALIDATION, SESSION] {
+            let path = self.log_dir.join(folder);
+            let names = match files.disk().list(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                names => names.map_err(|e| Error::file("read the folder", &path, e))?,
+            };
+            for name in names.iter().filter(|name| record::is_of_run(name, &self.state.token)) {
+                let is_it = |file: &&EventFile| file.folder == folder && file.name == *name;
+                let path = path.join(name);
+                match self.state.files.iter().find(is_it) {
+                    Some(file) => files.append_at(&path, file.length, b"")?,
+                    None => files.remove(&path)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// In a run that goes on: where it does, by the numbers of the events in each folder.
+    fn next_steps(&self, run: &Run<'_>) -> FromStep {
+        if !run.is_resumed() {
+            return FromStep::default();
+        }
+        let epoch = run.progress.epoch as u64;
+        // Folders count epochs and, where there are more of them, steps: later ones than these are
+        // superseded by both.
+        let train = match self.batch_freq() {
+            None => epoch,
+            Some(_) => epoch.max(self.state.train_batches + 1),
+        };
+        FromStep { train: Some(train), validation: Some(epoch.max(run.progress.step + 1)) }
     }
 
     fn write_epoch(&mut self, files: &Files, at: f64, epoch: u64, logs: &Logs) -> Result {
@@ -242,7 +354,7 @@ impl TensorBoard {
             match name.strip_prefix("val_") {
                 Some(name) => self.validation(files)?.scalar(at, epoch, tag(name), value)?,
                 None => {
-                    if let Some(train) = &mut self.writers.train {
+                    if let Some(train) = &mut self.writers().train {
                         train.scalar(at, epoch, tag(name), value)?;
                     }
                 }
@@ -254,16 +366,24 @@ impl TensorBoard {
 
 impl Callback for TensorBoard {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
-        self.writers = Writers::default();
+        *self.writers() = Writers::default();
         if run.is_rehearsal() {
             return Ok(());
         }
-        self.writers.train = Some(EventWriter::create(run.files(), &self.log_dir.join("train"))?);
+        if self.state.token.is_empty() {
+            self.state.token = record::new_token();
+        }
+        self.go_back(run.files())?;
+        self.from_step = self.next_steps(run);
+        // An epoch that is gone on with does not begin again.
+        self.epoch_began = run.is_resumed().then(|| (Instant::now(), run.progress.step));
+        let train = self.create(run.files(), TRAIN, self.from_step.train)?;
+        self.writers().train = Some(train);
         if !self.hparams.is_empty() {
-            let session =
-                self.writers.session.insert(EventWriter::create(run.files(), &self.log_dir)?);
+            let session = self.create(run.files(), SESSION, None)?;
             let at = now();
             let content = hparams::session_start(&self.hparams, at);
+            let session = self.writers().session.insert(session);
             session.plugin(
                 at,
                 Tag::new("", hparams::SESSION_START, ""),
@@ -293,11 +413,12 @@ impl Callback for TensorBoard {
         self.state.train_batches += 1;
         let step = self.state.train_batches;
         let is_due = step.is_multiple_of(freq);
-        let Some(train) = self.writers.train.as_mut().filter(|_| is_due) else {
+        let began = self.batch_began.take();
+        let Some(train) = self.writers().train.as_mut().filter(|_| is_due) else {
             return Ok(());
         };
         let at = now();
-        if let Some(began) = self.batch_began.take() {
+        if let Some(began) = began {
             let per_second = 1.0 / seconds_since(began);
             train.scalar(at, step, Tag::new("batch_", STEPS_PER_SECOND, ""), per_second)?;
         }
@@ -320,7 +441,7 @@ impl Callback for TensorBoard {
         }
         if !is_training {
             writer.flush()?;
-            self.writers.validation = None;
+            self.writers().validation = None;
         }
         Ok(())
     }
@@ -331,15 +452,18 @@ impl Callback for TensorBoard {
         }
         let (at, epoch) = (now(), run.progress.epoch);
         self.write_epoch(run.files(), at, epoch as u64, end.logs)?;
-        let Some(train) = &mut self.writers.train else {
+        let (epoch_began, histogram_freq) = (self.epoch_began.take(), self.histogram_freq);
+        // Measured where it is wanted alone.
+        let epoch_began = epoch_began.filter(|_| self.write_steps_per_second);
+        let Some(train) = &mut self.writers().train else {
             return Ok(());
         };
-        if let Some((began, step)) = self.epoch_began.take() {
+        if let Some((began, step)) = epoch_began {
             let per_second = (run.progress.step - step) as f64 / seconds_since(began);
             let tag = Tag::new("epoch_", STEPS_PER_SECOND, "");
             train.scalar(at, epoch as u64, tag, per_second)?;
         }
-        if self.histogram_freq > 0 && epoch.is_multiple_of(self.histogram_freq) {
+        if histogram_freq > 0 && epoch.is_multiple_of(histogram_freq) {
             for tensor in &run.model.weights()?.tensors {
                 if let Some(histogram) = Histogram::of(tensor) {
                     let tag = Tag::new("", &tensor.name, "/histogram");
@@ -347,12 +471,12 @@ impl Callback for TensorBoard {
                 }
             }
         }
-        self.writers.flush()
+        self.writers().flush()
     }
 
     fn on_train_end(&mut self, _: &mut Run<'_>, outcome: &Outcome<'_>) -> Result {
         self.is_training = false;
-        let mut writers = std::mem::take(&mut self.writers);
+        let mut writers = std::mem::take(self.writers());
         let at = now();
         if let Some(session) = &mut writers.session
             && let Some(content) = hparams::session_end(outcome, at)
@@ -360,7 +484,9 @@ impl Callback for TensorBoard {
             let tag = Tag::new("", hparams::SESSION_END, "");
             session.plugin(at, tag, hparams::PLUGIN, &content)?;
         }
-        writers.flush()
+        let flushed = writers.flush();
+        writers.note(&mut self.state.files);
+        flushed
     }
 
     fn access(&self) -> Access {
@@ -375,7 +501,8 @@ impl Callback for TensorBoard {
                 hooks.push(Hook::TrainBatchBegin);
             }
         }
-        let access = Access::new().acts_in(hooks).writes_file(&self.log_dir).observes();
+        let access =
+            Access::new().acts_in(hooks).writes_file(&self.log_dir).observes().needs_beginning();
         if self.histogram_freq > 0 { access.reads_model() } else { access }
     }
 
@@ -417,15 +544,52 @@ impl Callback for TensorBoard {
         Ok(())
     }
 
-    plain_state!();
+    fn save_state(&self) -> Result<Option<State>> {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        // A checkpoint is not lost for a log that cannot be written.
+        if let Err(error) = writers.sync() {
+            writers.failure.get_or_insert(error);
+        }
+        let mut state = self.state.clone();
+        writers.note(&mut state.files);
+        State::new(&state).map(Some)
+    }
+
+    fn load_state(&mut self, saved: Option<&State>) -> Result {
+        self.state = State::load_or_default(saved)?;
+        Ok(())
+    }
 }
 
 const STEPS_PER_SECOND: &str = "steps_per_second";
 
 impl Writers {
+    fn each(&mut self) -> impl Iterator<Item = (&'static str, &mut EventWriter)> {
+        let Self { train, validation, session, failure: _ } = self;
+        let all = [(TRAIN, train), (VALIDATION, validation), (SESSION, session)];
+        all.into_iter().filter_map(|(folder, writer)| Some((folder, writer.as_mut()?)))
+    }
+
     fn flush(&mut self) -> Result {
-        let files = [&mut self.train, &mut self.validation, &mut self.session];
-        files.into_iter().flatten().try_for_each(EventWriter::flush)
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        self.each().try_for_each(|(_, writer)| writer.flush())
+    }
+
+    fn sync(&mut self) -> Result {
+        self.each().try_for_each(|(_, writer)| writer.sync())
+    }
+
+    /// Writes down what the files hold by now.
+    fn note(&mut self, files: &mut Vec<EventFile>) {
+        for (folder, writer) in self.each() {
+            let (name, length) = writer.written();
+            match files.iter_mut().find(|file| file.folder == folder && file.name == name) {
+                Some(file) => file.length = length,
+                None => files.push(EventFile { folder: folder.to_owned(), name, length }),
+            }
+        }
     }
 }
 

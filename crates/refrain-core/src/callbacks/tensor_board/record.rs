@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use twox_hash::XxHash3_128;
+
 use super::event::{Encoder, Tag};
 use super::histogram::Histogram;
 use crate::checksum::crc32c;
@@ -27,6 +29,8 @@ pub(super) struct EventWriter {
     file: Box<dyn DiskFile>,
     encoder: Encoder,
     buffer: Vec<u8>,
+    /// Bytes that were written.
+    length: u64,
     written_at: f64,
     /// A write failed, and was told: a record that may be there in part must stay the last.
     is_broken: bool,
@@ -35,12 +39,23 @@ pub(super) struct EventWriter {
 impl EventWriter {
     /// A new file in `folder`, which is made where it is missing. An old file is never gone on
     /// with: TensorBoard reads all of a folder, in the order of their names.
-    pub(super) fn create(files: &Files, folder: &Path) -> Result<Self> {
+    ///
+    /// `token` is in its name. `from_step`: the run goes on; what readers have of this step and later
+    /// ones does not count.
+    pub(super) fn create(
+        files: &Files,
+        folder: &Path,
+        token: &str,
+        from_step: Option<u64>,
+    ) -> Result<Self> {
         files.create_folders(folder)?;
-        let (path, file) = create_file(files.disk(), folder)?;
+        let (path, file) = create_file(files.disk(), folder, token)?;
         let mut writer = Self::over(path, file);
         // Written at once, so that a disk that takes nothing is found before training.
         writer.put(|encoder| encoder.file_version(now()));
+        if let Some(step) = from_step {
+            writer.put(|encoder| encoder.session_start(now(), step));
+        }
         writer.flush()?;
         Ok(writer)
     }
@@ -48,7 +63,21 @@ impl EventWriter {
     fn over(path: PathBuf, file: Box<dyn DiskFile>) -> Self {
         let buffer = Vec::with_capacity(BUFFER_BYTES);
         let encoder = Encoder::default();
-        Self { path, file, encoder, buffer, written_at: now(), is_broken: false }
+        Self { path, file, encoder, buffer, length: 0, written_at: now(), is_broken: false }
+    }
+
+    /// The file's name, and its bytes that are whole.
+    pub(super) fn written(&self) -> (String, u64) {
+        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        (name.unwrap_or_default(), self.length)
+    }
+
+    /// Makes everything durable.
+    pub(super) fn sync(&mut self) -> Result {
+        self.flush()?;
+        let synced = if self.is_broken { Ok(()) } else { self.file.sync() };
+        self.is_broken |= synced.is_err();
+        synced.map_err(|e| Error::file("sync", &self.path, e))
     }
 
     pub(super) fn scalar(&mut self, at: f64, step: u64, tag: Tag<'_>, value: f64) -> Result {
@@ -77,6 +106,9 @@ impl EventWriter {
         self.written_at = now();
         let written = if self.is_broken { Ok(()) } else { self.file.append(&self.buffer) };
         self.is_broken |= written.is_err();
+        if !self.is_broken {
+            self.length += self.buffer.len() as u64;
+        }
         self.buffer.clear();
         written.map_err(|e| Error::file("write", &self.path, e))
     }
@@ -98,9 +130,13 @@ pub(super) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// `events.out.tfevents.<seconds>.<host>.<process>.<number>`, a name that sorts behind those that
-/// are there already.
-fn create_file(disk: &dyn Disk, folder: &Path) -> Result<(PathBuf, Box<dyn DiskFile>)> {
+/// `events.out.tfevents.<seconds>.<host>.<process>.<number>.<token>`, a name that sorts behind those
+/// that are there already.
+fn create_file(
+    disk: &dyn Disk,
+    folder: &Path,
+    token: &str,
+) -> Result<(PathBuf, Box<dyn DiskFile>)> {
     let host = host_name();
     let mut seconds = now() as u64;
     if let Some(newest) =
@@ -111,7 +147,7 @@ fn create_file(disk: &dyn Disk, folder: &Path) -> Result<(PathBuf, Box<dyn DiskF
     }
     let process = std::process::id();
     for number in 0_u64.. {
-        let name = format!("{PREFIX}{seconds:010}.{host}.{process}.{number}");
+        let name = format!("{PREFIX}{seconds:010}.{host}.{process}.{number}.{token}");
         let path = folder.join(name);
         match disk.create_new(&path) {
             Ok(file) => return Ok((path, file)),
@@ -123,6 +159,18 @@ fn create_file(disk: &dyn Disk, folder: &Path) -> Result<(PathBuf, Box<dyn DiskF
 }
 
 const PREFIX: &str = "events.out.tfevents.";
+
+/// What is in the names of the files of one run and of no other: 16 hexadecimal digits.
+pub(super) fn new_token() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let text = format!("{} {}", since.as_nanos(), std::process::id());
+    format!("{:016x}", XxHash3_128::oneshot(text.as_bytes()) as u64)
+}
+
+/// Whether an event file was made by the run with this token.
+pub(super) fn is_of_run(name: &str, token: &str) -> bool {
+    !token.is_empty() && name.starts_with(PREFIX) && name.rsplit('.').next() == Some(token)
+}
 
 /// The seconds in the name of the newest event file.
 fn newest(disk: &dyn Disk, folder: &Path) -> io::Result<Option<u64>> {
@@ -181,7 +229,8 @@ mod tests {
         }
         let mut names = vec![ahead];
         for _ in 0..12 {
-            let writer = EventWriter::create(&Files::default(), folder.path()).unwrap();
+            let writer =
+                EventWriter::create(&Files::default(), folder.path(), "1a2b", None).unwrap();
             names.push(writer.path.file_name().unwrap().to_str().unwrap().to_owned());
         }
         assert!(names.is_sorted(), "{names:?}");
@@ -190,7 +239,8 @@ mod tests {
     #[test]
     fn nothing_is_written_per_event() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = EventWriter::create(&Files::default(), folder.path()).unwrap();
+        let mut writer =
+            EventWriter::create(&Files::default(), folder.path(), "1a2b", None).unwrap();
         let length = |writer: &EventWriter| fs::metadata(&writer.path).unwrap().len();
         assert_eq!(length(&writer), 40);
         let at = writer.written_at;

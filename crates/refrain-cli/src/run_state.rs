@@ -1,0 +1,66 @@
+//! What became of a run.
+
+use std::fmt;
+
+use refrain::Escaped;
+use refrain::checkpoint::RunReport;
+
+/// What became of a run, by its journal and its lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// A process trains.
+    Running,
+    /// All epochs were run.
+    Completed,
+    /// A callback stopped it.
+    Stopped(String),
+    /// A signal ended it, after saving.
+    Interrupted,
+    /// An error ended it.
+    Failed,
+    /// It was cut short.
+    Killed,
+}
+
+impl State {
+    pub(crate) fn of(run: &RunReport) -> Self {
+        let has = |name: &str| run.folder.join(name).exists();
+        // What is written after the end may be missing after a kill.
+        let is_whole = has("summary.json") && has("model.safetensors");
+        match run.journal.ending() {
+            _ if run.is_running => Self::Running,
+            Some(("completed", _)) if is_whole => Self::Completed,
+            Some(("stopped", by)) if is_whole => Self::Stopped(by.unwrap_or_default().to_owned()),
+            Some(("interrupted", _)) => Self::Interrupted,
+            Some(("failed", _)) => Self::Failed,
+            _ => Self::Killed,
+        }
+    }
+
+    /// One word: `stopped`.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Stopped(_) => "stopped",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+        }
+    }
+
+    /// The callback that stopped it.
+    pub(crate) fn by(&self) -> Option<&str> {
+        match self {
+            Self::Stopped(by) if !by.is_empty() => Some(by),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        self.by().map_or(Ok(()), |by| write!(f, " by {}", Escaped(by)))
+    }
+}

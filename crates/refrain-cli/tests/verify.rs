@@ -1,0 +1,153 @@
+//! `refrain verify`: every byte is read, what is damaged is named, nothing is changed.
+
+mod common;
+
+use std::fs;
+
+use common::Place;
+use serde_json::Value;
+
+fn verify(place: &Place, status: i32) -> Value {
+    let done = place.run(&["verify", "--dir", "run", "--json"]);
+    assert_eq!(done.status, status, "{}{}", done.stdout, done.stderr);
+    serde_json::from_str(&done.stdout).unwrap()
+}
+
+#[test]
+fn a_good_run_is_well() {
+    let place = Place::new();
+    place.run(&["train", "--dir", "run", "--verbose", "0"]).ok();
+    let before = place.contents("run");
+    let done = place.run(&["verify", "--dir", "run"]).ok();
+    for word in [
+        "journal.jsonl: ",
+        "checkpoints/0",
+        "epoch 16, step 192; ",
+        "recipe.toml: 50 epochs planned\n",
+        "summary.json: stopped, 16 epochs\n",
+        "model.safetensors: 4 tensors\n",
+        "experiment_log.json: 16 epochs\n",
+        "training_from_json.png: ",
+        "`run` (stopped by early_stopping): all is well\n",
+    ] {
+        assert!(done.stdout.contains(word), "no {word:?} in: {}", done.stdout);
+    }
+    let seen = verify(&place, 0);
+    assert_eq!((&seen["state"], &seen["by"]), (&"stopped".into(), &"early_stopping".into()));
+    assert_eq!(seen["damaged"], 0);
+    assert!(before == place.contents("run"), "nothing is changed");
+}
+
+#[test]
+fn damage_to_any_file_is_found_and_named() {
+    let place = Place::new();
+    let args = ["train", "--dir", "run", "--verbose", "0", "--set", "fit.epochs=3"];
+    place.run(&args).ok();
+    let newest = place.checkpoints("run").pop().unwrap();
+    let in_checkpoint = place.list(&format!("run/checkpoints/{newest}"));
+    assert!(in_checkpoint.len() >= 4, "{in_checkpoint:?}");
+    let checkpoint = in_checkpoint.iter().map(|name| format!("checkpoints/{newest}/{name}"));
+    let outside = [
+        "journal.jsonl",
+        "recipe.toml",
+        "summary.json",
+        "model.safetensors",
+        "experiment_log.json",
+    ];
+    for name in checkpoint.chain(outside.map(str::to_owned)) {
+        let path = place.path("run").join(&name);
+        let good = fs::read(&path).unwrap();
+        let what = match name.strip_prefix("checkpoints/") {
+            Some(_) => format!("checkpoints/{newest}"),
+            None => name.clone(),
+        };
+        // Cut in the middle of a line; then what no format can be.
+        for bad in [&good[..good.len() / 2 - 7], b"\0\xff\n"] {
+            fs::write(&path, bad).unwrap();
+            if name == "recipe.toml" && bad.len() > 10 {
+                continue; // half a recipe may be one
+            }
+            let seen = verify(&place, 1);
+            let damaged: Vec<&Value> =
+                seen["found"].as_array().unwrap().iter().filter(|f| f["damaged"] == true).collect();
+            // A journal that was cut is torn, as by a kill; the checkpoint that it then does not
+            // have is no loss.
+            assert!(damaged.iter().any(|found| found["what"] == *what), "{name}: {seen:#}");
+        }
+        fs::write(&path, good).unwrap();
+    }
+    verify(&place, 0);
+    // What is missing.
+    let at = place.path("run/checkpoints").join(&newest);
+    fs::rename(&at, place.path("elsewhere")).unwrap();
+    let seen = verify(&place, 1);
+    let missing = format!("checkpoints/{newest}");
+    let found = seen["found"].as_array().unwrap();
+    assert!(found.iter().any(|f| f["what"] == *missing && f["text"] == "damaged: it is missing"));
+    fs::rename(place.path("elsewhere"), &at).unwrap();
+    fs::remove_file(place.path("run/journal.jsonl")).unwrap();
+    assert!(verify(&place, 1)["found"][0]["text"] == "damaged: it is missing");
+}
+
+#[test]
+fn what_kills_leave_is_named_and_is_no_damage() {
+    let place = Place::new();
+    place.run(&["train", "--dir", "run", "--verbose", "0", "--set", "fit.epochs=2"]).ok();
+    let journal = place.path("run/journal.jsonl");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes.extend(b"{\"seq\":99,\"ti");
+    fs::write(&journal, bytes).unwrap();
+    fs::create_dir(place.path("run/checkpoints/.tmp-0123456789abcdef-000009-1")).unwrap();
+    place.write("run/.refrain-12-3.tmp", "half");
+    fs::create_dir(place.path("run/logs")).unwrap();
+    place.write("run/logs/.refrain-12-4.tmp", "half");
+    let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
+    for word in [
+        "; 13 bytes of one that was not written to its end",
+        "checkpoints/.tmp-0123456789abcdef-000009-1: left by a process that was killed",
+        "logs/.refrain-12-4.tmp: left by a process that was killed",
+        ".refrain-12-3.tmp: left by a process that was killed; the next --resume removes it",
+    ] {
+        assert!(seen.contains(word), "no {word:?} in: {seen}");
+    }
+    let raised = ["train", "--dir", "run", "--resume", "--verbose", "0", "--set", "fit.epochs=3"];
+    place.run(&raised).ok();
+    let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
+    assert!(!seen.contains("killed"), "{seen}");
+}
+
+#[test]
+fn a_run_is_well_while_it_trains_and_is_not_disturbed() {
+    let place = Place::new();
+    let set = ["--set", "fit.epochs=100000", "--set", "callbacks.2.patience=100000"];
+    let run = place.start(&[&["train", "--dir", "run"], &set[..]].concat(), "Epoch 2/");
+    for _ in 0..40 {
+        let seen = verify(&place, 0);
+        assert_eq!(seen["state"], "running", "{seen:#}");
+    }
+    run.kill();
+    assert_eq!(verify(&place, 0)["state"], "killed");
+}
+
+#[test]
+fn a_folder_without_a_run_is_wrong_usage() {
+    let place = Place::new();
+    fs::create_dir(place.path("empty")).unwrap();
+    place.write("file", "");
+    for dir in ["empty", "file", "nothing"] {
+        place.run(&["verify", "--dir", dir]).fails(2, &["holds no run", "refrain runs"]);
+    }
+    place.run(&["verify"]).fails(2, &["--dir"]);
+    assert!(place.list("empty").is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn names_from_a_run_do_not_steer_the_terminal() {
+    let place = Place::new();
+    place.run(&["train", "--dir", "run", "--verbose", "0", "--set", "fit.epochs=1"]).ok();
+    fs::create_dir_all(place.path("run/quarantine/000001-\u{1b}[31m\nall is well")).unwrap();
+    let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
+    assert!(!seen.contains('\u{1b}') && !seen.contains("\nall is well"), "{seen}");
+    assert!(seen.contains("\\u{1b}[31m"), "{seen}");
+}

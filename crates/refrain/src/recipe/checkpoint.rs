@@ -1,0 +1,185 @@
+//! `[checkpoint]`: when a run is saved; and what must be the same when it goes on.
+
+use std::path::Path;
+
+use refrain_core::checkpoint::{Checkpoints, Every, OnSaveFailure};
+use refrain_core::files::Files;
+use refrain_core::options::{Data, Node, Section, Value};
+use refrain_core::{Dataset as _, Result};
+use twox_hash::XxHash3_128;
+
+use super::{Recipe, RecipeData, reader};
+use crate::registry::Registry;
+
+/// A file of weights longer than this (1 TiB) is none.
+const MAX_WEIGHTS_BYTES: u64 = 1 << 40;
+
+/// What `[checkpoint]` says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CheckpointRecipe {
+    pub(super) every_epochs: Option<u64>,
+    pub(super) every_steps: Option<u64>,
+    pub(super) every_seconds: Option<f64>,
+    keep: usize,
+    on_failure: OnSaveFailure,
+    is_given: bool,
+}
+
+impl Default for CheckpointRecipe {
+    fn default() -> Self {
+        Self {
+            every_epochs: Some(1),
+            every_steps: None,
+            every_seconds: None,
+            keep: 2,
+            on_failure: OnSaveFailure::Abort,
+            is_given: false,
+        }
+    }
+}
+
+impl CheckpointRecipe {
+    /// Whether the recipe has the section, and asks for checkpoints in it.
+    pub(super) fn is_wanted_explicitly(&self) -> bool {
+        let none = self.every_epochs.unwrap_or(0) == 0
+            && self.every_steps.unwrap_or(0) == 0
+            && self.every_seconds.is_none();
+        self.is_given && !none
+    }
+}
+
+pub(super) fn read(section: &Section<'_>) -> Result<CheckpointRecipe> {
+    let count = |key| {
+        let value = section.get(key);
+        value.map(|value| value.usize(0).map(|n| n as u64)).transpose()
+    };
+    let every_steps = count("every_steps")?;
+    let seconds = section.get("every_seconds");
+    let every_seconds = seconds
+        .map(|seconds| seconds.f64_in("a finite number above 0", |x| x.is_finite() && x > 0.0))
+        .transpose()?;
+    let every_epochs = match count("every_epochs")? {
+        None if every_steps.is_none() && every_seconds.is_none() => Some(1),
+        given => given,
+    };
+    let keep = section.get("keep").map_or(Ok(2), |value| value.usize(1))?;
+    let on_failure = match section.get("on_failure") {
+        None => OnSaveFailure::Abort,
+        Some(policy) => {
+            policy.look_up("failure policy", &["abort", "warn"], |name| match name {
+                "abort" => Some(OnSaveFailure::Abort),
+                "warn" => Some(OnSaveFailure::Warn),
+                _ => None,
+            })?
+        }
+    };
+    section.finish()?;
+    Ok(CheckpointRecipe {
+        every_epochs,
+        every_steps,
+        every_seconds,
+        keep,
+        on_failure,
+        is_given: true,
+    })
+}
+
+/// Refuses Keras' callback for what every run of a recipe does anyway.
+pub(super) fn refuse_callback(callback: &Value<'_>, registry: &Registry) -> Result {
+    const NAME: &str = "backup_and_restore";
+    let section = callback.section("a callback")?;
+    match section.get("type") {
+        Some(kind)
+            if kind.str().is_ok_and(|kind| kind == NAME)
+                && !registry.callbacks.names().any(|name| name == NAME) =>
+        {
+            Err(kind.error(format!(
+                "`{NAME}` is no callback of a recipe: every run keeps checkpoints, as [checkpoint] \
+                 says, and `refrain train --resume` goes on from them; leave the entry out"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Recipe {
+    /// The recipe's `[checkpoint]` for a run in `folder` on `data`, its own; it
+    /// [describes](Checkpoints::describe) all that decides what the run does.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain::Recipe;
+    ///
+    /// let recipe = Recipe::builtin(&["checkpoint.every_steps=50".into()])?;
+    /// let checkpoints = recipe.checkpoints("runs/a".as_ref(), &recipe.load_data()?)?;
+    /// assert!(checkpoints.is_wanted());
+    /// assert_eq!(checkpoints.described()["callbacks.2.patience"], "5");
+    /// assert!(!checkpoints.described().contains_key("fit.epochs"));
+    /// # Ok::<(), refrain::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the file of the initial weights cannot be read.
+    pub fn checkpoints(&self, folder: &Path, data: &RecipeData) -> Result<Checkpoints> {
+        let recipe = &self.checkpoint;
+        let every_epochs = recipe.every_epochs.unwrap_or(0);
+        let mut checkpoints = Checkpoints::in_dir(folder)
+            .every(Every::Epochs(usize::try_from(every_epochs).unwrap_or(usize::MAX)))
+            .every(Every::Steps(recipe.every_steps.unwrap_or(0)))
+            .keep(recipe.keep)
+            .on_failure(recipe.on_failure);
+        if let Some(seconds) = recipe.every_seconds {
+            checkpoints = checkpoints.every(Every::Seconds(seconds));
+        }
+        let contents = format!("{} samples, xxh3 {}", data.len(), data.fingerprint());
+        checkpoints = checkpoints.describe("data.contents", contents);
+        let settings = self.settings()?;
+        Ok(settings.into_iter().fold(checkpoints, |all, (key, value)| all.describe(key, value)))
+    }
+
+    /// What decides how the run goes, by dotted key, as `--set` takes it: `fit.batch_size`,
+    /// `callbacks.2.patience`.
+    fn settings(&self) -> Result<Vec<(String, String)>> {
+        let document = reader::parse(&self.origin, &self.text)?;
+        let mut settings = Vec::new();
+        flatten(document.node(), "", &mut settings);
+        // How long it goes and what is kept of it alters nothing of what was trained.
+        settings.retain(|(key, _)| {
+            !matches!(key.as_str(), "name" | "fit.epochs") && !key.starts_with("checkpoint.")
+        });
+        if let Some(weights) = &self.model.weights {
+            // What it holds counts, not what it is called.
+            let bytes = Files::default().read(&self.folder.join(weights), MAX_WEIGHTS_BYTES)?;
+            let hash = format!("xxh3 {:032x}", XxHash3_128::oneshot(&bytes));
+            settings.retain(|(key, _)| key != "model.weights");
+            settings.push(("model.weights".to_owned(), hash));
+        }
+        Ok(settings)
+    }
+}
+
+/// Appends each plain value under `node` with its dotted key.
+fn flatten(node: &Node, key: &str, settings: &mut Vec<(String, String)>) {
+    let below = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
+    let value = match &node.data {
+        Data::Table(entries) => {
+            for entry in entries {
+                flatten(&entry.value, &below(&entry.key), settings);
+            }
+            return;
+        }
+        Data::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                flatten(item, &below(&i.to_string()), settings);
+            }
+            return;
+        }
+        Data::Bool(value) => value.to_string(),
+        Data::Integer(value) => value.to_string(),
+        // `1.0` as the integer `1`: options take either.
+        Data::Float(value) => value.to_string(),
+        Data::String(value) => value.clone(),
+        Data::Other(kind) => (*kind).to_owned(),
+    };
+    settings.push((key.to_owned(), value));
+}
