@@ -1,6 +1,6 @@
 //! The loop's side of checkpoints: when one is due, what goes into it, going back to one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::journal::Record;
@@ -29,8 +29,6 @@ pub(crate) struct Saving {
     options: Checkpoints,
     config: BTreeMap<String, String>,
     saver: Saver,
-    /// Records that could not be written into the journal yet, in order.
-    unwritten: VecDeque<Record>,
     /// The place of the last snapshot that was handed over.
     last: Option<Position>,
     last_at: Instant,
@@ -64,7 +62,6 @@ impl Saving {
             options,
             config,
             saver,
-            unwritten: VecDeque::new(),
             last: None,
             last_at: Instant::now(),
             skipped: 0,
@@ -147,19 +144,16 @@ impl Saving {
         self.saver.sync()
     }
 
-    fn record(&mut self, record: Record) -> Option<String> {
-        self.unwritten.push_back(record);
-        let error = self.write_records().err()?;
+    /// Writes into the journal, which keeps what a full disk refuses until there is room.
+    fn record(&mut self, record: &Record) -> Option<String> {
+        let error = self.saver.record(record).err()?;
         self.fail(error)
     }
 
-    /// Writes into the journal what is not in it yet. A disk that was full may have room again.
-    fn write_records(&mut self) -> Result {
-        while let Some(record) = self.unwritten.front() {
-            self.saver.record(record)?;
-            self.unwritten.pop_front();
-        }
-        Ok(())
+    /// Writes the end into the journal, and makes it durable.
+    fn record_end(&self, outcome: &str, by: Option<String>, reason: Option<String>) -> Result {
+        self.saver.record(&Record::End { outcome: outcome.to_owned(), by, reason })?;
+        self.saver.sync()
     }
 }
 
@@ -223,12 +217,6 @@ impl<L: Learner> Session<'_, L> {
         let saving = self.saving.as_mut()?;
         let mut lines: Vec<String> =
             saving.saver.wait().map(|saved| saving.told(saved)).unwrap_or_default();
-        // A run that goes on from a checkpoint does not write again what led to it.
-        if let Err(error) = saving.write_records() {
-            lines.extend(saving.told(Saved::Failed(error)));
-            self.tell(&lines);
-            return None;
-        }
         let before = saving.before_validation.as_ref();
         let epoch_logs = before.map_or(&self.epoch_logs, |before| &before.epoch_logs);
         let states = before.map_or(&[][..], |before| &before.states);
@@ -305,7 +293,7 @@ impl<L: Learner> Session<'_, L> {
             return;
         };
         let record = Record::epoch(progress.epoch, progress.step, logs, rate);
-        let line = saving.record(record);
+        let line = saving.record(&record);
         self.tell(line.as_slice());
     }
 
@@ -349,7 +337,7 @@ impl<L: Learner> Session<'_, L> {
                 if skipped == 1 { " was" } else { "s were" },
                 steps.join(", ")
             );
-            lines.extend(saving.record(Record::Unsaved {
+            lines.extend(saving.record(&Record::Unsaved {
                 step: self.trainer.progress.step,
                 reason: line.clone(),
             }));
@@ -376,10 +364,14 @@ impl<L: Learner> Session<'_, L> {
         if is_over && saving.options.removes {
             return saving.saver.with_store(|store| store.remove_all());
         }
-        let end = Record::End { outcome: outcome.as_str().to_owned(), by, reason };
-        saving.unwritten.push_back(end);
-        saving.write_records()?;
-        saving.saver.sync()
+        let recorded = saving.record_end(outcome.as_str(), by, reason);
+        if let Err(error) = &recorded {
+            // What it says may be on the disk, and is no longer so. Best effort: the first error is
+            // the one to report.
+            let failed = Outcome::Failed(error).as_str();
+            let _ = saving.record_end(failed, None, Some(error.to_string()));
+        }
+        recorded
     }
 
     /// Before the first batch: takes a checkpoint where a callback needs one of the beginning.
@@ -437,7 +429,7 @@ impl<L: Learner> Session<'_, L> {
         };
         if let Some(saving) = &mut self.saving {
             saving.flawed_at = None;
-            notes.extend(saving.record(record));
+            notes.extend(saving.record(&record));
         }
         let begun = self.begin_from(&loaded, accepts_changes);
         self.trainer.learning_rate.set_factor(&request.by, request.factor)?;

@@ -64,8 +64,12 @@ impl Tried {
             // What was passed over was told.
             Ok(()) => assert!(!failure.lasts || text.contains("warning"), "{place}"),
         }
-        let entries = JournalText::parse(&journal(&disk)).entries;
-        let committed = entries.iter().rev().find_map(|entry| match entry.record {
+        let recorded = JournalText::parse(&journal(&disk));
+        if ended.is_err() && !failure.lasts {
+            let ending = recorded.ending();
+            assert!(!matches!(ending, Some(("completed" | "stopped", _))), "{place}\n{ending:?}");
+        }
+        let committed = recorded.entries.iter().rev().find_map(|entry| match entry.record {
             Record::Checkpoint { number, .. } => Some(number),
             _ => None,
         });

@@ -132,8 +132,24 @@ pub fn result_but_log(trainer: &Trainer<ScriptLearner>, disk: &SimulatedDisk) ->
     );
     let text = JournalText::parse(&journal(disk));
     assert_eq!((text.damage.as_slice(), text.torn), (&[][..], 0));
+    assert_eq!(written_twice(&text), None);
     let _ = write!(result, " {:?} {:?}", text.epochs(), text.ending());
     result
+}
+
+/// An epoch of which a process wrote two records, though nothing superseded the first.
+fn written_twice(text: &JournalText) -> Option<usize> {
+    let mut last = 0;
+    for entry in &text.entries {
+        match entry.record {
+            Record::Begin { .. } => last = 0,
+            Record::Resume { epochs, .. } | Record::Rollback { epochs, .. } => last = epochs,
+            Record::Epoch { epoch, .. } if epoch <= last => return Some(epoch),
+            Record::Epoch { epoch, .. } => last = epoch,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The disk of a run that was killed while it wrote its third checkpoint.
