@@ -114,3 +114,27 @@ fn a_second_run_in_the_folder_is_refused() {
     let mut third = trainer(folder.path(), Every::Epochs(1));
     assert_eq!(third.resume().unwrap().epochs(), 1);
 }
+
+#[test]
+fn a_folder_that_is_held_stays_so_after_the_run() {
+    for holds in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = || Checkpoints::in_dir(folder.path()).hold(holds);
+        let fit = |trainer: &mut Trainer<ScriptLearner>| {
+            trainer.fit(&script().data(), Fit::epochs(2).verbose(0)).map(drop)
+        };
+        let mut first = Trainer::new(script().learner(), 0.1).checkpoints(checkpoints());
+        assert!(!first.holds_folder());
+        fit(&mut first).unwrap();
+        assert_eq!(first.holds_folder(), holds);
+        let mut second = Trainer::new(script().learner(), 0.1).checkpoints(checkpoints());
+        let refused = second.resume().err().map(|error| error.to_string());
+        assert_eq!(refused.is_some_and(|error| error.contains("is in use by")), holds);
+        // The first may go on with it, and gives it back when it is dropped.
+        drop(second);
+        first.resume().unwrap();
+        drop(first);
+        let mut third = Trainer::new(script().learner(), 0.1).checkpoints(checkpoints());
+        assert_eq!(third.resume().unwrap().epochs(), 2);
+    }
+}

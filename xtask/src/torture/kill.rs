@@ -19,6 +19,9 @@ const MOST: u64 = 5;
 const EARLY: u64 = 4;
 /// The part of a run's time that is soon.
 const SOON: f64 = 0.3;
+/// One run in so many is begun with fewer epochs, which are raised when it goes on.
+const RAISED: u64 = 4;
+const FEWER_EPOCHS: &str = "fit.epochs=4";
 
 /// A run that nobody disturbed.
 struct Reference {
@@ -32,6 +35,7 @@ struct Counts {
     runs: AtomicU64,
     kills: AtomicU64,
     early: AtomicU64,
+    raised: AtomicU64,
     in_save: AtomicU64,
     in_file: AtomicU64,
 }
@@ -51,11 +55,13 @@ pub(super) fn prove(torture: &Torture) -> Result<Verdict> {
     })?;
     let n = |count: &AtomicU64| count.load(Ordering::Relaxed);
     Ok(Verdict::Held(format!(
-        "{} kills in {} runs of {} recipes ({} soon after a resume, {} inside a save, {} inside the \
-         writing of another file), 0 differences",
+        "{} kills in {} runs of {} recipes ({} of them went on to more epochs than they began with; {} \
+         kills soon after a resume, {} inside a save, {} inside the writing of another file), 0 \
+         differences",
         n(&counts.kills),
         n(&counts.runs),
         references.len(),
+        n(&counts.raised),
         n(&counts.early),
         n(&counts.in_save),
         n(&counts.in_file),
@@ -77,13 +83,25 @@ fn killed(torture: &Torture, number: u64, reference: &Reference, counts: &Counts
     let folder = torture.folder.join(format!("kill-{number}"));
     let case = Case::new(&torture.refrain, folder, &reference.variant.recipe)?;
     let kills = 1 + random.below(MOST);
+    let is_raised = random.below(RAISED) == 0;
+    counts.raised.fetch_add(u64::from(is_raised), Ordering::Relaxed);
     for i in 0..kills {
         let is_early = i > 0 && random.below(EARLY) == 0;
         let part = random.unit() * if is_early { SOON } else { 1.0 };
         let instant = reference.time.mul_f64(part);
         let was_begun = case.run().exists();
-        match case.kill_after(&case.train(was_begun), instant)? {
-            Some(finished) if finished.status.code() == Some(0) => break,
+        let mut line = case.train(was_begun);
+        let is_shorter = is_raised && i == 0;
+        if is_shorter {
+            line.extend(["--set", FEWER_EPOCHS].map(Into::into));
+        }
+        match case.kill_after(&line, instant)? {
+            Some(finished) if finished.status.code() == Some(0) => {
+                if is_shorter {
+                    continue;
+                }
+                break;
+            }
             Some(finished) => {
                 return Err(format!(
                     "kill {}: before it, the run failed ({}): {}",
