@@ -2,6 +2,7 @@
 //! flipped, and every file is cut at every length. The run ends with the same bits all the same, and
 //! says what was wrong.
 
+mod length;
 #[path = "../../../fuzz/src/memory.rs"]
 mod memory;
 
@@ -17,6 +18,7 @@ use refrain_core::{
     BatchEnd, Callback, Ending, Fit, ModelAccess as _, Monitor, Result, Run, StopHandle, Trainer,
 };
 
+use length::stride;
 use memory::MemoryDisk;
 
 const EPOCHS: usize = 4;
@@ -113,8 +115,10 @@ enum Damage {
 }
 
 impl Damage {
+    /// Every bit and every length; in the short form one bit of every byte.
     fn all(bytes: Range<usize>) -> impl Iterator<Item = Self> {
-        let bits = bytes.start * 8..bytes.end * 8;
+        // Coprime with 8: every place in a byte has its turn.
+        let bits = (bytes.start * 8..bytes.end * 8).step_by(stride(9));
         bits.map(Self::Bit).chain(bytes.map(Self::Cut))
     }
 

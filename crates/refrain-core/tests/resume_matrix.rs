@@ -2,12 +2,16 @@
 //! gone on with: weights, optimizer, states, rate, history, ending and files are those of a run that
 //! was not.
 //!
+//! The short form takes every step for the plain ones, and a spread of them elsewhere.
+//!
 //! What differs between two runs that are the same (clocks, speeds) is not compared.
 
+mod length;
 mod support;
 
 use std::path::Path;
 
+use length::stride;
 use refrain_core::callbacks::{
     CsvLogger, EarlyStopping, GradientAccumulation, JsonTrainingLogger, ReduceLrOnPlateau,
     SwapEmaWeights, TensorBoard, UpdateFreq,
@@ -50,10 +54,11 @@ fn with_company(callbacks: Callbacks) -> Callbacks {
 }
 
 fn goes_on_from_every_step(more: &str) {
+    let stride = if more.is_empty() { 1 } else { stride(7) };
     each_registered(more, |name, build| {
         let build = |folder: &Path| with_company(build(folder));
         let bench = Bench::new(format!("{name} {more:?}"), &build);
-        for step in 1..STEPS {
+        for step in (1..STEPS).step_by(stride) {
             bench.check(&[StopAt::new(Hook::TrainBatchEnd, step)]);
         }
     });
@@ -96,7 +101,7 @@ fn every_callback_goes_on_from_every_step_while_a_condition_holds() {
             with_company(wrapped.collect())
         };
         let bench = Bench::new(format!("{name} when"), &build);
-        for step in 1..STEPS {
+        for step in (1..STEPS).step_by(stride(7)) {
             bench.check(&[StopAt::new(Hook::TrainBatchEnd, step)]);
         }
     });
@@ -119,7 +124,7 @@ fn every_callback_goes_on_in_chains_of_three() {
     each_registered("", |name, build| {
         let build = |folder: &Path| with_company(build(folder));
         let bench = Bench::new(format!("{name} in chains"), &build);
-        for first in 1..STEPS - 20 {
+        for first in (1..STEPS - 20).step_by(stride(3)) {
             bench.check(&[
                 StopAt::new(Hook::TrainBatchEnd, first),
                 StopAt::new(Hook::TrainBatchEnd, 1),

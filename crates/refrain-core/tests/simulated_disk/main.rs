@@ -1,8 +1,10 @@
 //! Runs on a disk in memory that is cut off, or fails, at any operation.
 //!
 //! `REFRAIN_SIMULATED_STATES` says how many states are looked at, at least; 100,000 where it is not
-//! set.
+//! set. With `REFRAIN_LONG`, as `.ci/run` has it, they are those of nine stories, without, of three.
 
 mod crashes;
 mod failures;
+#[path = "../length/mod.rs"]
+mod length;
 mod runs;
