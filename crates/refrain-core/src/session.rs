@@ -408,11 +408,17 @@ impl<'t, L: Learner> Session<'t, L> {
         }
         let read = self.read_epoch_logs();
         self.keep(read)?;
-        self.before_validation();
-        let tested = self.trainer.test(batches);
-        let Some(logs) = self.keep(tested)? else {
-            self.is_interrupted = true;
-            return Ok(Logs::new());
+        let yields = self.before_validation();
+        let logs = loop {
+            let tested = self.trainer.test(batches, yields);
+            if let Some(logs) = self.keep(tested)? {
+                break logs;
+            }
+            if self.trainer.stop.is_stopped() {
+                self.is_interrupted = true;
+                return Ok(Logs::new());
+            }
+            self.save_in_validation();
         };
         if let Some(epoch_logs) = &mut self.epoch_logs {
             epoch_logs.insert_validation(&logs);
@@ -604,12 +610,17 @@ impl<L: Learner> Drop for Session<'_, L> {
 }
 
 impl<L: Learner> Trainer<L> {
-    /// Evaluates; `None` where a stop from outside came in between.
-    pub(crate) fn test(&mut self, batches: &Batches<'_, L::Batch>) -> Result<Option<Logs>> {
+    /// Evaluates; `None` where a stop from outside came in between, or, where it `yields` to it,
+    /// somebody's wish for a checkpoint.
+    pub(crate) fn test(
+        &mut self,
+        batches: &Batches<'_, L::Batch>,
+        yields: bool,
+    ) -> Result<Option<Logs>> {
         self.learner.reset_metrics();
         self.batch_logs = None;
         let mut logs = Logs::new();
-        let tested = self.test_batches(batches, &mut logs);
+        let tested = self.test_batches(batches, yields, &mut logs);
         let outcome = match &tested {
             Ok(true) => Outcome::Completed,
             Ok(false) => Outcome::Interrupted,
@@ -620,10 +631,15 @@ impl<L: Learner> Trainer<L> {
         first_error(tested, ended).map(|is_complete| is_complete.then_some(logs))
     }
 
-    fn test_batches(&mut self, batches: &Batches<'_, L::Batch>, logs: &mut Logs) -> Result<bool> {
+    fn test_batches(
+        &mut self,
+        batches: &Batches<'_, L::Batch>,
+        yields: bool,
+        logs: &mut Logs,
+    ) -> Result<bool> {
         self.emit(&mut Event::TestBegin)?;
         let mut weights = Vec::new();
-        let is_complete = self.each_batch(batches, |trainer, index, indices| {
+        let is_complete = self.each_batch(batches, yields, |trainer, index, indices| {
             trainer.emit(&mut Event::TestBatchBegin)?;
             let Trainer { learner, costs, .. } = &mut *trainer;
             let evaluation_time = costs.as_mut().map(|costs| &mut costs.evaluation);
@@ -650,7 +666,7 @@ impl<L: Learner> Trainer<L> {
         let mut outputs = Vec::with_capacity(batches.count());
         let mut unused = Vec::new();
         let predicted = self.emit(&mut Event::PredictBegin).and_then(|()| {
-            self.each_batch(batches, |trainer, index, indices| {
+            self.each_batch(batches, false, |trainer, index, indices| {
                 trainer.emit(&mut Event::PredictBatchBegin)?;
                 let batch = guard("the data set", || batches.get(indices, &mut unused))?;
                 let learner = &mut trainer.learner;
@@ -672,16 +688,17 @@ impl<L: Learner> Trainer<L> {
         is_complete.then(|| guard("joining the outputs", || learner.concat(outputs))).transpose()
     }
 
-    /// Calls `f` for each batch in the data's order; false where a stop from outside came in
-    /// between.
+    /// Calls `f` for each batch in the data's order; false where a stop from outside came in between,
+    /// or what it `yields` to.
     fn each_batch(
         &mut self,
         batches: &Batches<'_, L::Batch>,
+        yields: bool,
         mut f: impl FnMut(&mut Self, usize, &mut [usize]) -> Result,
     ) -> Result<bool> {
         let mut indices = Vec::with_capacity(batches.batch_size.min(batches.len));
         for index in 0..batches.count() {
-            if self.stop.is_stopped() {
+            if self.stop.is_stopped() || (yields && self.save.is_asked()) {
                 return Ok(false);
             }
             let first = index * batches.batch_size;

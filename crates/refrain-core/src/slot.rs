@@ -27,8 +27,11 @@ pub(crate) struct Entry {
     hooks: u16,
     /// Scopes that began and have not ended, by `Scope as usize`.
     began: [bool; 3],
-    /// The error that disabled it.
+    /// The error that disabled it, and the epoch in which it did.
     pub(crate) disabled: Option<Error>,
+    pub(crate) disabled_in: Option<usize>,
+    /// The first epoch that it has missed, where it was disabled and gets another chance.
+    pub(crate) missed_since: Option<usize>,
     /// Time in its hooks, where it is measured.
     pub(crate) time: Option<Duration>,
 }
@@ -40,15 +43,24 @@ impl Slot {
         let access = callback.access();
         let acts = |hook: &Hook| access.handles(*hook);
         let hooks = Hook::ALL.into_iter().filter(acts).fold(0, |bits, hook| bits | bit(hook));
-        let entry =
-            Entry { callback, policy, hooks, began: [false; 3], disabled: None, time: None };
+        let entry = Entry {
+            callback,
+            policy,
+            hooks,
+            began: [false; 3],
+            disabled: None,
+            disabled_in: None,
+            missed_since: None,
+            time: None,
+        };
         Self { name, entry }
     }
 
     /// Ready for a new run.
     pub(crate) fn reset(&mut self) -> Result {
         self.entry.began = [false; 3];
-        self.entry.disabled = None;
+        (self.entry.disabled, self.entry.disabled_in) = (None, None);
+        self.entry.missed_since = None;
         let loaded = self.entry.restore(None);
         loaded.map_err(|e| e.context(format!("callback `{}`", self.name)))
     }
@@ -170,7 +182,15 @@ impl Entry {
         }
         let error = error.with_further(further);
         run.print(&format!("warning: {error}; the run goes on without it"));
-        self.disabled = Some(error);
+        (self.disabled, self.disabled_in) = (Some(error), Some(run.progress.epoch));
+    }
+
+    /// Whether all that it does follows from the logs of epochs: then epochs that it has missed can
+    /// be told to it later.
+    pub(crate) fn follows_epochs(&self) -> bool {
+        let of_epochs = [Hook::TrainBegin, Hook::EpochBegin, Hook::EpochEnd, Hook::TrainEnd];
+        let all = of_epochs.into_iter().fold(0, |bits, hook| bits | bit(hook));
+        self.hooks & !all == 0 && !self.callback.access().is_reading_model()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The trainer: a learner, a list of callbacks, and what a run needs beside them.
 
+use std::ops::RangeBounds;
 use std::path::Path;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub struct Trainer<L: Learner> {
     pub(crate) stop: StopHandle,
     pub(crate) seed: u64,
     pub(crate) schedule: Option<Box<dyn Schedule>>,
-    initial_rate: f64,
+    pub(crate) initial_rate: f64,
     // The current run.
     pub(crate) learning_rate: LearningRate,
     pub(crate) progress: Progress,
@@ -232,7 +233,7 @@ impl<L: Learner> Trainer<L> {
     {
         let batches = Batches::all(data, batch_size)?;
         self.learner.check()?;
-        let logs = self.test(&batches);
+        let logs = self.test(&batches, false);
         self.stop.reset();
         logs?.ok_or_else(|| Error::msg("the evaluation was interrupted"))
     }
@@ -427,6 +428,15 @@ impl<L: Learner> Trainer<L> {
     /// All callbacks see the event even where one fails, except that a failing `*_begin` keeps
     /// those after it from beginning. The first error is returned, later ones hang on it.
     pub(crate) fn emit(&mut self, event: &mut Event<'_>) -> Result {
+        self.emit_to(0.., event)
+    }
+
+    /// Tells an event to the callbacks in these places of the list.
+    pub(crate) fn emit_to(
+        &mut self,
+        places: impl RangeBounds<usize>,
+        event: &mut Event<'_>,
+    ) -> Result {
         let Self { slots, learning_rate, learner, history, console, .. } = self;
         let Self { requests, batch_logs, trial, .. } = self;
         let base_owner = self.base_owner.as_deref();
@@ -448,8 +458,8 @@ impl<L: Learner> Trainer<L> {
         };
         let mut failures = Vec::new();
         let hook = event.hook();
-        for Slot { name, entry } in slots {
-            if entry.passes_over(hook) {
+        for (place, Slot { name, entry }) in slots.iter_mut().enumerate() {
+            if !places.contains(&place) || entry.passes_over(hook) {
                 continue;
             }
             run.callback = name;

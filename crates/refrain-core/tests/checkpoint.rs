@@ -4,8 +4,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use refrain_core::callbacks::{EarlyStopping, JsonTrainingLogger, ReduceLrOnPlateau};
-use refrain_core::checkpoint::{Checkpoints, Every};
-use refrain_core::testing::{Curve, Script, ScriptLearner};
+use refrain_core::checkpoint::{Checkpoints, Every, JournalText, OnSaveFailure, Record};
+use refrain_core::console::Console;
+use refrain_core::files::{Disk as _, Files};
+use refrain_core::testing::{
+    Call, Curve, Failure, Operation, Script, ScriptLearner, SimulatedDisk,
+};
 use refrain_core::{
     BatchEnd, Callback, Ending, Fit, LambdaCallback, ModelAccess as _, Monitor, Result, Run,
     StopHandle, Trainer,
@@ -137,4 +141,104 @@ fn a_folder_that_is_held_stays_so_after_the_run() {
         let mut third = Trainer::new(script().learner(), 0.1).checkpoints(checkpoints());
         assert_eq!(third.resume().unwrap().epochs(), 2);
     }
+}
+
+#[test]
+fn another_rate_is_listed_and_where_accepted_it_is_used() {
+    let train = |epochs, trainer: &mut Trainer<ScriptLearner>| -> Result {
+        trainer.fit(&script().data(), Fit::epochs(epochs).verbose(0)).map(drop)
+    };
+    let trainer = |folder: &Path, rate: f64, accepts| {
+        let checkpoints = Checkpoints::in_dir(folder).accept_changes(accepts);
+        Trainer::new(script().learner(), rate).checkpoints(checkpoints)
+    };
+    // With a factor of its own and with a base that was moved: in the same proportion.
+    let halves = || {
+        LambdaCallback::new("halves").on_epoch_end(|run, _| {
+            let base = run.learning_rate.base();
+            run.learning_rate.set_base(base / 2.0)
+        })
+    };
+    for moves in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        let with = |rate, accepts| {
+            let trainer = trainer(dir, rate, accepts);
+            if moves { trainer.callback(halves()) } else { trainer }
+        };
+        train(2, &mut with(0.5, false)).unwrap();
+        let mut other = with(0.25, false);
+        other.resume().unwrap();
+        let error = train(3, &mut other).unwrap_err();
+        assert!(error.is_config());
+        assert!(error.to_string().contains("learning_rate: 0.5 → 0.25"), "{error}");
+        drop(other);
+        let mut accepted = with(0.25, true);
+        accepted.resume().unwrap();
+        train(3, &mut accepted).unwrap();
+        let expected = if moves { [0.5, 0.25, 0.0625] } else { [0.5, 0.5, 0.25] };
+        assert_eq!(accepted.history().column("learning_rate"), expected.map(Some));
+    }
+}
+
+#[test]
+fn a_checkpoint_that_could_not_be_written_is_in_the_journal() {
+    let trainer = |disk: &SimulatedDisk| {
+        let checkpoints = Checkpoints::in_dir("/run").on_failure(OnSaveFailure::Warn).wait(true);
+        let files = Files::on(disk.clone());
+        Trainer::new(script().learner(), 0.1).files(files).checkpoints(checkpoints)
+    };
+    let fit = || Fit::epochs(3).verbose(0);
+    let is_rename = |op: &Operation| op.call == Call::Rename;
+    let disk = SimulatedDisk::new(512);
+    trainer(&disk).fit(&script().data(), fit()).unwrap();
+    let renames: Vec<usize> =
+        (0..).zip(disk.operations()).filter(|(_, op)| is_rename(op)).map(|(i, _)| i).collect();
+    // The last checkpoint of a run that goes the same way.
+    let at = *renames.iter().rev().nth(1).unwrap();
+    let disk = SimulatedDisk::new(512);
+    disk.fail_at(at, Failure { errno: 28, lasts: false, part: 0 });
+    let (console, text) = Console::memory();
+    trainer(&disk).console(console).fit(&script().data(), fit()).unwrap();
+    assert!(text.contents().contains("warning: checkpoint 000003"), "{}", text.contents());
+    let journal = JournalText::parse(&disk.read(Path::new("/run/journal.jsonl")).unwrap());
+    let unsaved: Vec<_> = (journal.entries.iter())
+        .filter_map(|entry| match &entry.record {
+            Record::Unsaved { step, reason } => Some((*step, reason.contains("000003"))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(unsaved, [(3, true)]);
+}
+
+#[test]
+fn a_stop_is_forgotten_where_changed_settings_are_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = |accepts| {
+        let checkpoints = Checkpoints::in_dir(folder.path()).accept_changes(accepts);
+        Trainer::new(script().learner(), 0.1).checkpoints(checkpoints)
+    };
+    let impatient = LambdaCallback::new("impatient").on_epoch_end(|run, _| {
+        run.stop("enough");
+        Ok(())
+    });
+    let fit = || Fit::epochs(3).verbose(0);
+    trainer(false).callback(impatient).fit(&script().data(), fit()).unwrap();
+    let mut goes_on = trainer(true);
+    assert_eq!(goes_on.resume().unwrap().epochs(), 1);
+    let history = goes_on.fit(&script().data(), fit()).unwrap();
+    assert_eq!((history.len(), history.ending), (3, Ending::Completed));
+}
+
+#[test]
+fn an_interrupted_run_is_saved_though_no_checkpoints_are_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = StopHandle::default();
+    let mut cut = trainer(folder.path(), Every::Epochs(0))
+        .stop_with(stop.clone())
+        .callback(StopAfter(7, stop));
+    assert_eq!(fit(&mut cut), Ending::Interrupted);
+    drop(cut);
+    let mut resumed = trainer(folder.path(), Every::Epochs(0));
+    assert_eq!(resumed.resume().unwrap().step(), 7);
 }

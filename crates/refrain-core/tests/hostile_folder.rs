@@ -491,3 +491,19 @@ fn the_quarantine_may_be_in_the_way() {
     let point = go_on(&folder, "taken name");
     assert!(point.notes()[0].ends_with("it was moved to quarantine/000002-2"), "{point:?}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_place_of_a_folder_is_not_followed() {
+    for name in ["checkpoints", "quarantine"] {
+        let (folder, elsewhere) = (folder(), tempfile::tempdir().unwrap());
+        let path = run(&folder).join(name);
+        let _ = fs::rename(&path, run(&folder).join("away"));
+        std::os::unix::fs::symlink(elsewhere.path(), &path).unwrap();
+        let refused = refusal(&folder);
+        assert!(refused.contains(name) && refused.contains("is a symbolic link"), "{refused}");
+        let files = refrain_core::files::Files::default();
+        assert!(refrain_core::checkpoint::verify(&files, &run(&folder)).is_err());
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    }
+}

@@ -10,13 +10,14 @@ mod length;
 mod support;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use length::stride;
 use refrain_core::callbacks::{
     CsvLogger, EarlyStopping, GradientAccumulation, JsonTrainingLogger, ReduceLrOnPlateau,
     SwapEmaWeights, TensorBoard, UpdateFreq,
 };
-use refrain_core::checkpoint::{Checkpoints, Every};
+use refrain_core::checkpoint::{Checkpoints, Every, SaveHandle};
 use refrain_core::event::Hook;
 use refrain_core::options::Document;
 use refrain_core::{
@@ -167,6 +168,48 @@ fn goes_on_wherever_it_was_interrupted() {
             bench.check(&[StopAt::new(hook, 1), StopAt::new(Hook::TestBatchEnd, 1)]);
         }
     }
+}
+
+#[test]
+fn a_checkpoint_that_somebody_asks_for_changes_nothing() {
+    let bench = Bench::new("asked for".to_owned(), &ensemble);
+    for hook in Hook::ALL {
+        bench.check_saves(hook);
+    }
+}
+
+#[test]
+fn a_checkpoint_in_a_validation_is_of_the_run_before_it() {
+    let build = |folder: &Path| {
+        let in_epochs = JsonTrainingLogger::new(folder.join("log.json")).verbose(false);
+        with_company(vec![Box::new(in_epochs)])
+    };
+    let bench = Bench::new("in a validation".to_owned(), &build);
+    for hook in [Hook::TestBegin, Hook::TestBatchBegin, Hook::TestBatchEnd, Hook::TestEnd] {
+        bench.check_saves(hook);
+    }
+    // At once, not when the validation is over.
+    let saved = Arc::new(Mutex::new(Vec::new()));
+    let folder = support::folder();
+    let (seen, path) = (Arc::clone(&saved), folder.path().join("checkpoints"));
+    let save = SaveHandle::default();
+    let asked = save.clone();
+    let mut trainer = Trainer::new(script().learner(), 0.1)
+        .console(refrain_core::console::Console::silent())
+        .checkpoints(Checkpoints::in_dir(folder.path()).every(Every::Epochs(100)))
+        .save_with(save)
+        .callback(LambdaCallback::new("looks").on_test_batch_end(move |_, end| {
+            seen.lock().unwrap().push((end.index, path.join("000001").exists()));
+            if seen.lock().unwrap().len() == 2 {
+                asked.save();
+            }
+            Ok(())
+        }));
+    let (data, validation) = (script().samples(BATCHES), script().samples(3));
+    let fit = Fit::epochs(1).batch_size(1).validation_data(&validation).verbose(0);
+    trainer.fit(&data, fit).unwrap();
+    let expected = [(0, false), (1, false), (0, true), (1, true), (2, true)];
+    assert_eq!(*saved.lock().unwrap(), expected);
 }
 
 #[test]

@@ -262,7 +262,13 @@ impl Callback for CsvLogger {
             self.widen(run.files(), new)?;
         }
         text.push_str(&self.row(run.progress.epoch, epoch.logs));
-        self.write(run.files(), &text)?;
+        if let Err(error) = self.write(run.files(), &text) {
+            if self.state.length == 0 {
+                // There is no header yet.
+                self.state.columns.clear();
+            }
+            return Err(error);
+        }
         self.state.rows += 1;
         Ok(())
     }

@@ -109,11 +109,11 @@ impl JsonTrainingLogger {
         &self.log_file
     }
 
-    fn write(&self, run: &Run<'_>) -> Result {
+    fn write(&self, run: &Run<'_>, entries: &str) -> Result {
         if run.is_rehearsal() {
             return Ok(());
         }
-        let text = format!("[{}\n]\n", self.state.entries);
+        let text = format!("[{entries}\n]\n");
         run.files().write_atomically(&self.log_file, text.as_bytes())
     }
 }
@@ -121,7 +121,7 @@ impl JsonTrainingLogger {
 impl Callback for JsonTrainingLogger {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
         // Empty in a new run; what was logged before, in one that goes on.
-        self.write(run)
+        self.write(run, &self.state.entries)
     }
 
     fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {
@@ -131,9 +131,13 @@ impl Callback for JsonTrainingLogger {
         let rate = Some(epoch.learning_rate).filter(|_| explains);
         let entry = entry(run.progress.epoch, &now, epoch.logs, rate)?;
         let separator = if self.state.epochs == 0 { "" } else { "," };
+        let before = self.state.entries.len();
         let _ = write!(self.state.entries, "{separator}\n  {}", Value::Object(entry));
+        // What is not in the file is not in the state: it can be told again.
+        self.write(run, &self.state.entries)
+            .inspect_err(|_| self.state.entries.truncate(before))?;
         self.state.epochs += 1;
-        self.write(run)
+        Ok(())
     }
 
     fn on_train_end(&mut self, run: &mut Run<'_>, outcome: &Outcome<'_>) -> Result {

@@ -88,6 +88,7 @@ pub fn verify(files: &Files, folder: &Path) -> Result<Vec<CheckpointReport>> {
         let is_gone = manifest.is_err() && matches!(files.exists(&path), Ok(false));
         (!is_gone).then_some(CheckpointReport { number, manifest })
     };
+    store::refuse_links(files, folder)?;
     Ok(store::numbers(files, folder)?.into_iter().filter_map(report).collect())
 }
 
@@ -106,6 +107,7 @@ pub struct Remains {
 /// # Errors
 /// When a folder cannot be read.
 pub fn remains(files: &Files, folder: &Path) -> Result<Remains> {
+    store::refuse_links(files, folder)?;
     let names = |below: &str| -> Result<Vec<PathBuf>> {
         let names = files.names(&folder.join(below))?;
         Ok(names.iter().map(|name| Path::new(below).join(name)).collect())

@@ -1,5 +1,6 @@
 //! `journal.jsonl`: what happened in a run, one checksummed record a line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -272,6 +273,25 @@ impl JournalText {
             }
         }
         epochs
+    }
+
+    /// The learning rates of the last updates of epochs, by the epoch from 0.
+    pub(super) fn rates(&self) -> BTreeMap<usize, LearningRate> {
+        let rate = |base: f64, factors: &Map<String, Value>| {
+            let mut rate = LearningRate::new(base);
+            for (name, factor) in factors {
+                rate.set_factor(name, factor.as_f64()?).ok()?;
+            }
+            Some(rate)
+        };
+        // Of an epoch that was trained again, the last counts.
+        let rates = self.entries.iter().filter_map(|entry| match &entry.record {
+            Record::Epoch { epoch, base, factors, .. } => {
+                Some((epoch.checked_sub(1)?, rate(*base, factors)?))
+            }
+            _ => None,
+        });
+        rates.collect()
     }
 
     /// How the run ended, where its last process ended it: `completed`, `stopped`, `interrupted`,

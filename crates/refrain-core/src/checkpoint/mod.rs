@@ -242,7 +242,9 @@ impl Checkpoints {
 pub struct SaveHandle(Arc<AtomicBool>);
 
 impl SaveHandle {
-    /// Asks for a checkpoint after the current batch. Safe to call from a signal handler.
+    /// Asks for a checkpoint after the current batch. In a validation it is of the run in front of it,
+    /// which then begins again; where a callback with a state acts in validations, the checkpoint
+    /// comes after it. Safe to call from a signal handler.
     pub fn save(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -252,8 +254,12 @@ impl SaveHandle {
         Arc::clone(&self.0)
     }
 
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn take(&self) -> bool {
         // A read alone where nobody asked: this is looked at after every batch.
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Acquire)
+        self.is_asked() && self.0.swap(false, Ordering::Acquire)
     }
 }

@@ -6,11 +6,12 @@ use super::journal::{JournalText, Record};
 use super::manifest::Verified;
 use super::saver::Saver;
 use super::saving::Saving;
-use super::snapshot::Loaded;
+use super::snapshot::{Loaded, SavedCallback};
 use super::store::{JOURNAL, Recovered, Store};
 use super::{Checkpoints, ResumePoint, SaveHandle};
 use crate::callbacks::BackupAndRestore;
 use crate::error::{Error, Result};
+use crate::event::{EpochEnd, Event};
 use crate::files::Files;
 use crate::history::History;
 use crate::learner::Learner;
@@ -18,6 +19,7 @@ use crate::learning_rate::LearningRate;
 use crate::session::Epochs;
 use crate::slot::guard;
 use crate::trainer::Trainer;
+use crate::weights::Weights;
 
 /// Epochs that are missing in the journal and are named.
 const MOST_NAMED: usize = 5;
@@ -144,7 +146,10 @@ impl<L: Learner> Trainer<L> {
         checkpoints.check()?;
         let recovered = Store::recover(&self.files, &checkpoints.folder, checkpoints.keep)?;
         let Recovered { store, checkpoint, journal, mut notes } = recovered;
-        let loaded = checkpoint.as_ref().map(Loaded::new).transpose()?;
+        let mut loaded = checkpoint.as_ref().map(Loaded::new).transpose()?;
+        if let Some(loaded) = &mut loaded {
+            loaded.rates = journal.rates();
+        }
         notes.extend(loaded.as_ref().and_then(|loaded| missing_epochs(&journal, loaded)));
         let later = later_epochs(&journal, checkpoint.as_ref());
         let manifest = checkpoint.map(|found| found.manifest);
@@ -182,7 +187,7 @@ impl<L: Learner> Trainer<L> {
             None if self.checkpoints.is_none() => Some(self.recover(&options)?),
             given => given,
         };
-        let Some(Resumption { store, loaded, point, has_begun }) = resumption else {
+        let Some(Resumption { store, mut loaded, point, has_begun }) = resumption else {
             let Checkpoints { folder, keep, overwrite, .. } = &options;
             let prepare = || prepare.map_or(Ok(()), |prepare| prepare(&self.files));
             let store = Store::begin(&self.files, folder, *keep, *overwrite, prepare)?;
@@ -199,6 +204,10 @@ impl<L: Learner> Trainer<L> {
                 options.folder.display(),
                 changes.join("; ")
             )));
+        }
+        if let Some(loaded) = loaded.as_mut().filter(|_| !changes.is_empty()) {
+            // With other settings nobody may want it any more.
+            loaded.state.stop = None;
         }
         // The epoch under way has to be planned too.
         let begun = point.epochs() + usize::from(point.batch() > 0);
@@ -244,6 +253,9 @@ impl<L: Learner> Trainer<L> {
         }
         let mut config = epochs.config();
         config.insert("seed".to_owned(), self.seed.to_string());
+        if self.schedule.is_none() {
+            config.insert("learning_rate".to_owned(), self.initial_rate.to_string());
+        }
         let names: Vec<&str> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
         config.insert("callbacks".to_owned(), names.join(", "));
         let weights = guard("reading the weights", || self.learner.weights())?;
@@ -257,8 +269,10 @@ impl<L: Learner> Trainer<L> {
 
     /// Sets all that a run is made of, but what the session keeps itself, to a checkpoint.
     pub(crate) fn restore(&mut self, loaded: &Loaded, accepts_changes: bool) -> Result {
-        self.restore_model(loaded, accepts_changes)?;
-        self.restore_rate(loaded)?;
+        // Nothing has begun: a checkpoint that does not fit is a matter of settings.
+        self.restore_model(loaded, accepts_changes, true)
+            .map_err(|e| Error::config(e.to_string()))?;
+        self.restore_rate(loaded, accepts_changes)?;
         let state = &loaded.state;
         let position = &state.position;
         self.progress.epoch = position.epoch;
@@ -285,44 +299,106 @@ impl<L: Learner> Trainer<L> {
             restored.map_err(|e| e.context(format!("state of callback `{}`", slot.name)))?;
             // One that only observes gets another chance; the decisions of others go on as they were.
             let is_observing = slot.entry.callback.access().is_observing();
-            slot.entry.disabled = state.callbacks[index]
-                .disabled
-                .as_ref()
-                .filter(|_| !is_observing)
-                .map(|error| Error::msg(error.clone()));
+            let SavedCallback { disabled, disabled_in, .. } = &state.callbacks[index];
+            let is_another_chance = disabled.is_some() && is_observing;
+            slot.entry.missed_since = disabled_in.filter(|_| is_another_chance);
+            slot.entry.disabled =
+                disabled.as_ref().filter(|_| !is_observing).map(|error| Error::msg(error.clone()));
+            slot.entry.disabled_in = disabled_in.filter(|_| !is_observing);
         }
         Ok(())
     }
 
-    /// Sets the learner to a checkpoint.
-    pub(crate) fn restore_model(&mut self, loaded: &Loaded, accepts_changes: bool) -> Result {
+    /// Sets the learner to a checkpoint. What does not fit begins anew where changes are accepted, but
+    /// for the weights; `tells`: it is said.
+    pub(crate) fn restore_model(
+        &mut self,
+        loaded: &Loaded,
+        accepts_changes: bool,
+        tells: bool,
+    ) -> Result {
         let Self { learner, console, .. } = self;
+        let mut begins_anew = |what: &str, error: &Error| {
+            if tells {
+                console.print(&format!("warning: {what} anew: {error}"));
+            }
+        };
         guard("restoring the model", || {
             learner.set_weights(&loaded.weights)?;
-            let optimizer = learner.set_optimizer_state(&loaded.optimizer);
-            if let Err(error) = optimizer {
+            if let Err(error) = learner.set_optimizer_state(&loaded.optimizer) {
                 if !accepts_changes {
                     return Err(error);
                 }
-                console.print(&format!("warning: the optimizer begins anew: {error}"));
-                learner.set_optimizer_state(&Default::default())?;
+                begins_anew("the optimizer begins", &error);
+                learner.set_optimizer_state(&Weights::default())?;
             }
             learner.clear_gradients();
             learner.reset_metrics();
-            learner.set_step_state(&loaded.step_state)
+            if let Err(error) = learner.set_step_state(&loaded.step_state) {
+                // In an epoch the sums so far would be missing in its logs.
+                if !accepts_changes || loaded.state.position.in_epoch {
+                    return Err(error);
+                }
+                begins_anew("the metrics begin", &error);
+                learner.set_step_state(&Weights::default())?;
+            }
+            Ok(())
         })
         .map_err(|e| e.context("the checkpoint does not fit"))
     }
 
-    /// Sets the learning rate to a checkpoint's.
-    pub(crate) fn restore_rate(&mut self, loaded: &Loaded) -> Result {
+    /// Sets the learning rate to a checkpoint's; in the proportion in which a changed one was
+    /// accepted.
+    pub(crate) fn restore_rate(&mut self, loaded: &Loaded, accepts_changes: bool) -> Result {
         let state = &loaded.state;
         let mut rate = LearningRate::new(0.0).owned_by(self.base_owner.clone());
-        rate.set_base(state.base)?;
+        let then = state.initial_rate.filter(|then| accepts_changes && *then != self.initial_rate);
+        rate.set_base(match then {
+            Some(then) if then == state.base => self.initial_rate,
+            Some(then) => state.base * self.initial_rate / then,
+            None => state.base,
+        })?;
         for (name, factor) in &state.factors {
             rate.set_factor(name, *factor)?;
         }
         self.learning_rate = rate;
+        Ok(())
+    }
+
+    /// Tells callbacks that were disabled, and get another chance, the epochs that they have missed.
+    pub(crate) fn catch_up(&mut self, loaded: &Loaded) -> Result {
+        for place in 0..self.slots.len() {
+            let Some(slot) = self.slots.get_mut(place) else { break };
+            let missed_since = slot.entry.missed_since.take();
+            let Some(first) = missed_since.filter(|first| *first < loaded.state.position.epoch)
+            else {
+                continue;
+            };
+            if !slot.entry.follows_epochs() {
+                let warning = format!(
+                    "warning: callback `{}` was disabled in epoch {}; it goes on without what it has \
+                     missed",
+                    slot.name,
+                    first + 1
+                );
+                self.console.print(&warning);
+                continue;
+            }
+            let now = self.progress;
+            let missed = loaded.state.history.iter().filter(|(epoch, _)| *epoch >= first);
+            for (epoch, logs) in missed {
+                (self.progress.epoch, self.progress.batch) = (*epoch, 0);
+                let used = || LearningRate::new(logs.get("learning_rate").unwrap_or_default());
+                let rate = loaded.rates.get(epoch).cloned().unwrap_or_else(used);
+                let (mut logs, only) = (logs.clone(), place..=place);
+                let told = self.emit_to(only.clone(), &mut Event::EpochBegin).and_then(|()| {
+                    let end = EpochEnd { logs: &mut logs, learning_rate: &rate };
+                    self.emit_to(only, &mut Event::EpochEnd(end))
+                });
+                self.progress = now;
+                told?;
+            }
+        }
         Ok(())
     }
 }

@@ -130,7 +130,10 @@ impl Saving {
                 ));
             }
             Saved::Failed(error) => {
-                self.last = None;
+                let step = self.last.take().map_or(0, |position| position.step);
+                let reason = error.to_string();
+                // Where the journal fails too, it keeps the record until there is room.
+                let _ = self.saver.record(&Record::Unsaved { step, reason });
                 lines.extend(self.fail(error));
             }
         }
@@ -261,22 +264,32 @@ impl<L: Learner> Session<'_, L> {
     }
 
     /// In front of a validation: keeps what it changes, for a checkpoint that is wanted before it is
-    /// over.
-    pub(crate) fn before_validation(&mut self) {
-        let Some(saving) = self.saving.as_mut().filter(|saving| saving.before_validation.is_none())
-        else {
-            return;
+    /// over. Whether it can be left and begun again: it changes nothing that would have to be put
+    /// back.
+    pub(crate) fn before_validation(&mut self) -> bool {
+        let Some(saving) = &mut self.saving else {
+            return false;
         };
+        // A loop written by hand may validate again before it goes on.
+        let is_first = saving.before_validation.is_none();
         let in_tests = [Hook::TestBegin, Hook::TestBatchBegin, Hook::TestBatchEnd, Hook::TestEnd];
-        let mut states = Vec::new();
-        for (i, slot) in self.trainer.slots.iter().enumerate() {
-            if in_tests.into_iter().any(|hook| slot.entry.acts_in(hook)) {
-                // One that cannot be saved fails the checkpoint, should there be one.
-                states.push((i, slot.save_state()));
-            }
-        }
-        saving.before_validation =
-            Some(BeforeValidation { epoch_logs: self.epoch_logs.clone(), states });
+        let slots = &self.trainer.slots;
+        let before = saving.before_validation.get_or_insert_with(|| BeforeValidation {
+            epoch_logs: self.epoch_logs.clone(),
+            // One that cannot be saved fails the checkpoint, should there be one.
+            states: (slots.iter().enumerate())
+                .filter(|(_, slot)| in_tests.into_iter().any(|hook| slot.entry.acts_in(hook)))
+                .map(|(i, slot)| (i, slot.save_state()))
+                .collect(),
+        });
+        is_first && before.states.iter().all(|(_, state)| matches!(state, Ok(None)))
+    }
+
+    /// Takes the checkpoint that somebody asked for in a validation, which begins again then.
+    pub(crate) fn save_in_validation(&mut self) {
+        self.trainer.save.take();
+        let saved = self.save(self.position(), false, true);
+        self.tell_saved(saved);
     }
 
     /// The validation's results are in the past, for good.
@@ -308,7 +321,7 @@ impl<L: Learner> Session<'_, L> {
         let is_done = saving.last.as_ref() == Some(&position)
             || saving.flawed_at == Some(position.step)
             || (saving.options.removes && !is_interrupted);
-        if saving.options.is_wanted() && !is_done {
+        if (saving.options.is_wanted() || is_interrupted) && !is_done {
             let saved = self.save(position, false, true);
             if is_interrupted {
                 self.tell_saved(saved);
@@ -459,9 +472,10 @@ impl<L: Learner> Session<'_, L> {
         self.after_validation();
         let trainer = &mut *self.trainer;
         let restored = trainer
-            .restore_rate(loaded)
-            .and_then(|()| trainer.restore_model(loaded, accepts_changes));
-        first_error(begun, restored)
+            .restore_rate(loaded, accepts_changes)
+            .and_then(|()| trainer.restore_model(loaded, accepts_changes, false));
+        let caught_up = restored.and_then(|()| trainer.catch_up(loaded));
+        first_error(begun, caught_up)
     }
 
     /// Sets what the session keeps itself to a checkpoint.
@@ -500,6 +514,7 @@ impl<L: Learner> Trainer<L> {
                 name: slot.name.clone(),
                 state: state.map(|state| state.value().clone()),
                 disabled: slot.entry.disabled.as_ref().map(ToString::to_string),
+                disabled_in: slot.entry.disabled_in,
             });
         }
         let rate = &self.learning_rate;
@@ -513,6 +528,7 @@ impl<L: Learner> Trainer<L> {
                 position,
                 epoch_logs,
                 rate_used,
+                initial_rate: Some(self.initial_rate),
                 base: rate.base(),
                 factors: rate.factors().map(|(name, factor)| (name.to_owned(), factor)).collect(),
                 rollbacks: self.rollbacks,

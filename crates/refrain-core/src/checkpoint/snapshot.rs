@@ -11,6 +11,7 @@ use super::exact;
 use super::manifest::Verified;
 use super::store::{OPTIMIZER, Put, STATE, TENSORS, WEIGHTS, name};
 use crate::error::{Error, Result};
+use crate::learning_rate::LearningRate;
 use crate::logs::Logs;
 use crate::outcome::StopReason;
 use crate::state::State;
@@ -53,6 +54,9 @@ pub(crate) struct RunState {
     pub(crate) epoch_logs: Option<Logs>,
     /// The rate of the last update.
     pub(crate) rate_used: f64,
+    /// The rate that the run was begun with.
+    #[serde(default)]
+    pub(crate) initial_rate: Option<f64>,
     /// The learning rate's base and factors.
     pub(crate) base: f64,
     pub(crate) factors: Vec<(String, f64)>,
@@ -97,6 +101,9 @@ pub(crate) struct SavedCallback {
     pub(crate) state: Option<Value>,
     /// The error that disabled it.
     pub(crate) disabled: Option<String>,
+    /// The epoch in which it did.
+    #[serde(default)]
+    pub(crate) disabled_in: Option<usize>,
 }
 
 /// All that a run is made of at one instant.
@@ -165,6 +172,8 @@ pub(crate) struct Loaded {
     pub(crate) weights: Weights,
     pub(crate) optimizer: Weights,
     pub(crate) step_state: Weights,
+    /// The learning rates of the last updates of epochs, where they are known.
+    pub(crate) rates: BTreeMap<usize, LearningRate>,
     tensors: Weights,
 }
 
@@ -214,6 +223,7 @@ impl Loaded {
             weights: tensors(WEIGHTS)?,
             optimizer: tensors(OPTIMIZER)?,
             step_state: others.with_prefix(STEP).unwrap_or_default(),
+            rates: BTreeMap::new(),
             tensors: others,
         })
     }

@@ -116,6 +116,7 @@ impl Store {
     ) -> Result<Self> {
         create(files, folder)?;
         let lock = lock(files, folder)?;
+        refuse_links(files, folder)?;
         if holds_run(files, folder)? {
             if !overwrite {
                 return Err(Error::config(format!(
@@ -160,6 +161,7 @@ impl Store {
     pub(super) fn recover(files: &Files, folder: &Path, keep: usize) -> Result<Recovered> {
         create(files, folder)?;
         let lock = lock(files, folder)?;
+        refuse_links(files, folder)?;
         let path = folder.join(JOURNAL);
         let mut journal = Journal::read(files, &path)?;
         journal.cut_unsynced();
@@ -484,6 +486,21 @@ pub(super) fn is_regular_file(files: &Files, path: &Path) -> Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(Error::file("read", path, e)),
     }
+}
+
+/// Behind a link in the place of a folder of the run is somebody else's.
+pub(super) fn refuse_links(files: &Files, folder: &Path) -> Result {
+    for name in [CHECKPOINTS, QUARANTINE] {
+        let path = folder.join(name);
+        if matches!(files.disk().kind(&path), Ok(Kind::Link)) {
+            return Err(Error::data(format!(
+                "`{}` is a symbolic link; expected a folder of the run's own: move the link away, or \
+                 link the whole folder of the run",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Numbers of the checkpoints in a run's folder, oldest first.

@@ -220,11 +220,31 @@ impl Disk for RealDisk {
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
+            // Removed by its holder since it was opened: the next one makes another.
+            Ok(()) if !is_there(&file, path)? => Ok(None),
             Ok(()) => Ok(Some(Box::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Whether `path` is still a name of this file.
+#[cfg(unix)]
+fn is_there(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let held = file.metadata()?;
+    let named = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        named => named?,
+    };
+    Ok((held.dev(), held.ino()) == (named.dev(), named.ino()))
+}
+
+/// An open file cannot be removed there.
+#[cfg(not(unix))]
+fn is_there(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use refrain_core::checkpoint::{Checkpoints, Every, JournalText, Record};
+use refrain_core::checkpoint::{Checkpoints, Every, JournalText, Record, SaveHandle};
 use refrain_core::console::Console;
 use refrain_core::event::{Event, Hook};
 use refrain_core::files::Files;
 use refrain_core::testing::{Curve, Script, ScriptLearner};
-use refrain_core::{Callback, Error, Fit, History, Result, Run, State, StopHandle, Trainer};
+use refrain_core::{Callback, Error, Fit, History, Result, Run, StopHandle, Trainer};
 
 use left::{Left, all_that_is_left, differences};
 
@@ -54,6 +54,10 @@ pub enum How {
     Error,
     /// A callback panics.
     Panic,
+    /// Not at all: somebody asks for a checkpoint.
+    Saved,
+    /// Somebody asks for a checkpoint, and the next time a callback fails.
+    SavedThenError,
 }
 
 impl StopAt {
@@ -70,8 +74,14 @@ impl StopAt {
     }
 
     pub fn callback(self) -> (Box<dyn Callback>, StopHandle) {
-        let handle = StopHandle::default();
-        (Box::new(Stopper { at: self, seen: 0, handle: handle.clone() }), handle)
+        let (callback, handle, _) = self.callback_that_saves();
+        (callback, handle)
+    }
+
+    fn callback_that_saves(self) -> (Box<dyn Callback>, StopHandle, SaveHandle) {
+        let (handle, save) = (StopHandle::default(), SaveHandle::default());
+        let stopper = Stopper { at: self, seen: 0, handle: handle.clone(), save: save.clone() };
+        (Box::new(stopper), handle, save)
     }
 }
 
@@ -79,6 +89,7 @@ struct Stopper {
     at: StopAt,
     seen: usize,
     handle: StopHandle,
+    save: SaveHandle,
 }
 
 impl Callback for Stopper {
@@ -90,13 +101,13 @@ impl Callback for Stopper {
                     How::Interrupted => self.handle.stop(),
                     How::Error => return Err(Error::msg("as planned")),
                     How::Panic => panic!("as planned"),
+                    How::Saved | How::SavedThenError => self.save.save(),
                 }
             }
+            if self.at.how == How::SavedThenError && self.seen == self.at.nth + 1 {
+                return Err(Error::msg("as planned"));
+            }
         }
-        Ok(())
-    }
-    fn load_state(&mut self, _: Option<&State>) -> Result {
-        self.seen = 0;
         Ok(())
     }
 }
@@ -281,9 +292,27 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// Asks for a checkpoint at every place of this hook: the run goes on as if nobody had asked, and
+    /// from the checkpoint too.
+    pub fn check_saves(&self, hook: Hook) {
+        for nth in 1..=self.times(hook) {
+            let at = StopAt::new(hook, nth);
+            let folder = folder();
+            let left = self.run(folder.path(), at.how(How::Saved), None);
+            self.compare(&left, &format!("saved at {at:?}"));
+        }
+        for nth in 1..self.times(hook) {
+            let at = StopAt::new(hook, nth).how(How::SavedThenError);
+            self.check(&[at]);
+        }
+    }
+
     /// Goes on to the end, and looks at what is left.
     fn goes_on(&self, folder: &Path, how: &str) {
-        let left = self.run(folder, StopAt::never(), None);
+        self.compare(&self.run(folder, StopAt::never(), None), how);
+    }
+
+    fn compare(&self, left: &Left, how: &str) {
         // Of what is measured it is compared that it is there.
         let is_compared = |leaf: &&String| {
             let varies = self.varies.contains(*leaf)
@@ -292,11 +321,11 @@ impl<'a> Bench<'a> {
         };
         let show =
             |left: &Left, leaf: &str| left.get(leaf).map_or("nothing", String::as_str).to_owned();
-        if let Some(leaf) = differences(&self.expected, &left).find(is_compared) {
+        if let Some(leaf) = differences(&self.expected, left).find(is_compared) {
             panic!(
                 "{} {how}: {leaf} is {} instead of {}",
                 self.name,
-                show(&left, leaf),
+                show(left, leaf),
                 show(&self.expected, leaf)
             );
         }
@@ -308,13 +337,14 @@ impl<'a> Bench<'a> {
         stop: StopAt,
         last: Box<dyn Callback>,
     ) -> Trainer<ScriptLearner> {
-        let (stopper, handle) = stop.callback();
+        let (stopper, handle, save) = stop.callback_that_saves();
         Trainer::new((self.learner)(), 0.1)
             .console(Console::silent())
             .checkpoints(Checkpoints::in_dir(folder).every(self.every))
             .callbacks((self.build)(&folder.join("out")))
             .callbacks([stopper, Box::new(Named(last)) as Box<dyn Callback>])
             .stop_with(handle)
+            .save_with(save)
     }
 
     /// Where the images of a run are, each with the place at which it was taken.
@@ -329,7 +359,7 @@ impl<'a> Bench<'a> {
     fn run(&self, folder: &Path, stop: StopAt, counter: Option<Counter>) -> Left {
         let mut trainer = self.trainer(folder, stop, Box::new(counter.unwrap_or_default()));
         let history = self.fit(&mut trainer);
-        if stop.nth > 0 && stop.how != How::Interrupted {
+        if stop.nth > 0 && !matches!(stop.how, How::Interrupted | How::Saved) {
             let error = history.expect_err("it fails").to_string();
             assert!(error.contains("as planned"), "{}: {error}", self.name);
             assert_committed_is_there(folder);
