@@ -185,8 +185,8 @@ impl Checkpoints {
 
     /// Names something that must be the same when the run goes on: `("optimizer", "adam")`.
     ///
-    /// Without any the trainer names what it knows: seed, batch size, number of samples, tensors of
-    /// the model, names of the callbacks. It knows no options of callbacks.
+    /// Without any the trainer names what it knows: seed, learning rate, batch size, number of samples,
+    /// tensors of the model, names of the callbacks. It knows no options of callbacks, nor the loss.
     pub fn describe(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.config.insert(key.into(), value.into());
         self
