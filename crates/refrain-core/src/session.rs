@@ -545,12 +545,13 @@ impl<'t, L: Learner> Session<'t, L> {
             // Before callbacks are told: some of them set the model to what the run is to leave.
             let saved = self.save_end(&ending);
             let _ = self.keep(saved);
-        } else {
-            self.wait_for_save();
         }
         let failure = self.failure.take();
         let outcome = failure.as_ref().map_or(ending.outcome(), Outcome::Failed);
         let ended = self.trainer.emit(&mut Event::TrainEnd(outcome));
+        // Before the folder is given back.
+        self.trainer.files.finish();
+        let ended = first_error(ended, self.wait_for_end());
         let recorded = self.record_end(&ended.as_ref().err().map_or(outcome, Outcome::Failed));
         let ended = first_error(ended, recorded);
         self.trainer.held = self.saving.take().filter(Saving::holds);

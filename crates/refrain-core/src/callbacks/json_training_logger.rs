@@ -25,14 +25,16 @@ use crate::run::Run;
 /// learning rate is a product of more than one factor, `"learning_rate_factors"` says which, as of
 /// the epoch's last update: `{"base": 0.1, "step_lr_scheduler": 0.5, "reduce_lr_on_plateau": 0.1}`.
 ///
-/// The file is cleared when training begins and replaced atomically after each epoch: at every
-/// instant, also after a kill, it parses. At the end a summary with the total time is printed.
+/// The file is cleared when training begins and replaced atomically after each epoch, by a thread: at
+/// every instant, also after a kill, it parses, and training never waits for the disk. Where an epoch
+/// ends before the last one is written, the newest is written. At the end a summary with the total
+/// time is printed.
 ///
 /// - Reads: all logs that are there when its turn comes; list it after callbacks that add some
 /// - Writes: the file
 /// - Requests: nothing
 /// - State: the entries so far, as text
-/// - Cost: per epoch, one entry is written out and the file replaced
+/// - Cost: per epoch, one entry is written out and a copy of all handed over
 ///
 /// # Options
 /// | option | default | allowed | meaning |
@@ -113,15 +115,16 @@ impl JsonTrainingLogger {
         if run.is_rehearsal() {
             return Ok(());
         }
-        let text = format!("[{entries}\n]\n");
-        run.files().write_atomically(&self.log_file, text.as_bytes())
+        run.files().write_behind(&self.log_file, format!("[{entries}\n]\n").into_bytes())
     }
 }
 
 impl Callback for JsonTrainingLogger {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
-        // Empty in a new run; what was logged before, in one that goes on.
-        self.write(run, &self.state.entries)
+        // Empty in a new run; what was logged before, in one that goes on. What cannot be written is
+        // told now.
+        self.write(run, &self.state.entries)?;
+        run.files().flush(&self.log_file)
     }
 
     fn on_epoch_end(&mut self, run: &mut Run<'_>, epoch: &mut EpochEnd<'_>) -> Result {
@@ -141,10 +144,11 @@ impl Callback for JsonTrainingLogger {
     }
 
     fn on_train_end(&mut self, run: &mut Run<'_>, outcome: &Outcome<'_>) -> Result {
+        let written = run.files().flush(&self.log_file);
         // Its own failure says nothing of how the run ends.
         let is_own = matches!(outcome, Outcome::Failed(error)
             if error.callback() == Some(run.callback_name()));
-        if self.verbose && !is_own {
+        if self.verbose && !is_own && written.is_ok() {
             let n = self.state.epochs;
             run.print(&format!(
                 "Training {} after {n} epoch{} in {:.2} s; logged to {}",
@@ -154,7 +158,7 @@ impl Callback for JsonTrainingLogger {
                 self.log_file.display()
             ));
         }
-        Ok(())
+        written
     }
 
     fn access(&self) -> Access {

@@ -221,13 +221,11 @@ impl<L: Learner> Trainer<L> {
         }
         // Keras' callback says nothing where there is nothing to restore.
         let is_old = has_begun || point.checkpoint().is_some();
-        if epochs.is_verbose() {
-            for note in point.notes() {
-                self.console.print(&format!("warning: {note}"));
-            }
-            if is_old {
-                self.console.print(&point.to_string());
-            }
+        for note in point.notes() {
+            self.console.print(&format!("warning: {note}"));
+        }
+        if is_old && epochs.is_verbose() {
+            self.console.print(&point.to_string());
         }
         let mut records = Vec::new();
         if !has_begun {

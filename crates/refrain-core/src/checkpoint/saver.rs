@@ -1,11 +1,12 @@
 //! Writes snapshots, one at a time, in a thread.
 
+use std::sync::mpsc::{self, Receiver, SendError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::journal::{Journal, Record};
+use super::journal::{Record, SharedJournal};
 use super::snapshot::Snapshot;
-use super::store::{Committed, Store, locked};
+use super::store::{Committed, Store};
 use crate::error::{Error, Result};
 use crate::slot::panic_text;
 
@@ -24,26 +25,44 @@ pub(super) enum Saved {
 #[derive(Debug)]
 pub(super) struct Saver {
     store: Arc<Mutex<Store>>,
-    journal: Arc<Mutex<Journal>>,
-    under_way: Option<Work>,
+    journal: Arc<SharedJournal>,
+    /// The thread that writes, from the first snapshot on.
+    thread: Option<SavingThread>,
+    work: Work,
 }
 
-/// A snapshot that is being written, or has been.
+#[derive(Debug)]
+struct SavingThread {
+    snapshots: Sender<Snapshot>,
+    saved: Receiver<Saved>,
+    handle: JoinHandle<()>,
+}
+
+/// The snapshot that was handed over last.
 #[derive(Debug)]
 enum Work {
-    Thread(JoinHandle<Saved>),
+    /// There is none, or it was told what became of it.
+    None,
+    UnderWay,
     Done(Saved),
 }
 
 impl Saver {
     pub(super) fn new(store: Store) -> Self {
         let journal = store.journal();
-        Self { store: Arc::new(Mutex::new(store)), journal, under_way: None }
+        Self { store: Arc::new(Mutex::new(store)), journal, thread: None, work: Work::None }
     }
 
     /// Whether one is being written.
-    pub(super) fn is_busy(&self) -> bool {
-        matches!(&self.under_way, Some(Work::Thread(thread)) if !thread.is_finished())
+    pub(super) fn is_busy(&mut self) -> bool {
+        if let (Work::UnderWay, Some(thread)) = (&self.work, &self.thread) {
+            match thread.saved.try_recv() {
+                Ok(saved) => self.work = Work::Done(saved),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => self.work = Work::Done(self.panicked()),
+            }
+        }
+        false
     }
 
     /// What became of the last one, once it is known; told once.
@@ -53,41 +72,55 @@ impl Saver {
 
     /// Waits for the one that is being written.
     pub(super) fn wait(&mut self) -> Option<Saved> {
-        Some(match self.under_way.take()? {
-            Work::Done(saved) => saved,
-            Work::Thread(thread) => thread.join().unwrap_or_else(|panic| {
-                Saved::Failed(Error::msg(format!("saving panicked: {}", panic_text(&*panic))))
-            }),
-        })
+        match std::mem::replace(&mut self.work, Work::None) {
+            Work::None => None,
+            Work::Done(saved) => Some(saved),
+            Work::UnderWay => {
+                let saved = self.thread.as_ref().and_then(|thread| thread.saved.recv().ok());
+                Some(saved.unwrap_or_else(|| self.panicked()))
+            }
+        }
+    }
+
+    /// The thread has ended with a panic; the next snapshot gets another.
+    fn panicked(&mut self) -> Saved {
+        let ended = self.thread.take().map(|thread| thread.handle.join());
+        let text = match &ended {
+            Some(Err(panic)) => panic_text(&**panic),
+            _ => "for no reason",
+        };
+        Saved::Failed(Error::msg(format!("saving panicked: {text}")))
     }
 
     /// Begins to write a snapshot; none is being written.
     pub(super) fn submit(&mut self, snapshot: Snapshot) {
-        let store = Arc::clone(&self.store);
-        let snapshot = Arc::new(Mutex::new(Some(snapshot)));
-        let mine = Arc::clone(&snapshot);
-        let work = move || write(&store, &mine);
-        let thread = thread::Builder::new().name("refrain-save".to_owned()).spawn(work);
-        self.under_way = Some(match thread {
-            Ok(thread) => Work::Thread(thread),
+        if self.thread.is_none() {
+            self.thread = spawn(&self.store);
+        }
+        let sent = match &self.thread {
+            Some(thread) => thread.snapshots.send(snapshot).map_err(|SendError(snapshot)| snapshot),
             // No thread is to be had: not worth a run.
-            Err(_) => Work::Done(write(&self.store, &snapshot)),
-        });
+            None => Err(snapshot),
+        };
+        self.work = match sent {
+            Ok(()) => Work::UnderWay,
+            Err(snapshot) => Work::Done(write(&self.store, snapshot)),
+        };
     }
 
     /// Writes a snapshot at once; none is being written.
     pub(super) fn save(&mut self, snapshot: Snapshot) -> Saved {
-        write(&self.store, &Mutex::new(Some(snapshot)))
+        write(&self.store, snapshot)
     }
 
-    /// Appends to the journal.
+    /// Appends to the journal, without waiting for the disk.
     pub(super) fn record(&self, record: &Record) -> Result {
-        locked(&self.journal).append(record)
+        self.journal.record(record)
     }
 
     /// Makes the journal durable.
     pub(super) fn sync(&self) -> Result {
-        locked(&self.journal).sync()
+        self.journal.sync()
     }
 
     /// The store, while nothing is being written.
@@ -99,20 +132,35 @@ impl Saver {
 impl Drop for Saver {
     /// A run that ends with a panic gives up no checkpoint.
     fn drop(&mut self) {
-        drop(self.wait());
+        if let Some(SavingThread { snapshots, handle, .. }) = self.thread.take() {
+            // It ends when there is nobody any more to send one.
+            drop(snapshots);
+            let _ = handle.join();
+        }
     }
 }
 
-fn write(store: &Mutex<Store>, snapshot: &Mutex<Option<Snapshot>>) -> Saved {
-    let snapshot = snapshot.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(snapshot) = snapshot else {
-        return Saved::Failed(Error::msg("there is nothing to save"));
+fn spawn(store: &Arc<Mutex<Store>>) -> Option<SavingThread> {
+    let (snapshots, given) = mpsc::channel();
+    let (results, saved) = mpsc::channel();
+    let store = Arc::clone(store);
+    let work = move || {
+        for snapshot in given {
+            if results.send(write(&store, snapshot)).is_err() {
+                break;
+            }
+        }
     };
+    let handle = thread::Builder::new().name("refrain-save".to_owned()).spawn(work).ok()?;
+    Some(SavingThread { snapshots, saved, handle })
+}
+
+fn write(store: &Mutex<Store>, snapshot: Snapshot) -> Saved {
     let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(flaw) = snapshot.flaw() {
         let step = snapshot.state.position.step;
         let record = Record::Unsaved { step, reason: flaw.clone() };
-        return match locked(&store.journal()).append(&record) {
+        return match store.journal().append(&record) {
             Ok(()) => Saved::Flawed { step, flaw },
             Err(error) => Saved::Failed(error),
         };

@@ -311,7 +311,7 @@ impl<L: Learner> Session<'_, L> {
     }
 
     /// Before callbacks are told the end: the place that the run has come to is saved, so that it can
-    /// go on from there.
+    /// go on from there. Where a checkpoint of it is being written, nobody waits yet.
     pub(crate) fn save_end(&mut self, ending: &Ending) -> Result {
         let position = self.position();
         let Some(saving) = &mut self.saving else {
@@ -327,6 +327,11 @@ impl<L: Learner> Session<'_, L> {
                 self.tell_saved(saved);
             }
         }
+        self.fail_after_epoch(false)
+    }
+
+    /// After callbacks were told the end: waits for the last checkpoint, which was written meanwhile.
+    pub(crate) fn wait_for_end(&mut self) -> Result {
         self.wait_for_save();
         self.fail_after_epoch(false)
     }

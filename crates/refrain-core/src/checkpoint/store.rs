@@ -17,13 +17,13 @@
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use twox_hash::XxHash3_128;
 
-use super::journal::{Journal, JournalText, Record, now};
+use super::journal::{Journal, JournalText, Record, SharedJournal, now};
 use super::manifest::{
     FORMAT, MANIFEST, Manifest, Part, Problem, Verified, is_run_name, read_manifest, verify,
 };
@@ -74,7 +74,7 @@ pub(super) struct Store {
     /// The newest of them that was due, where the run may have to go back to it.
     guarded: Option<u64>,
     guards: bool,
-    journal: Arc<Mutex<Journal>>,
+    journal: Arc<SharedJournal>,
     _lock: HeldLock,
 }
 
@@ -144,7 +144,7 @@ impl Store {
             kept: Vec::new(),
             guarded: None,
             guards: false,
-            journal: Arc::new(Mutex::new(journal)),
+            journal: Arc::new(SharedJournal::new(journal)),
             _lock: lock,
         };
         files.create_folders(&store.checkpoints())?;
@@ -195,7 +195,7 @@ impl Store {
             kept,
             guarded: None,
             guards: false,
-            journal: Arc::new(Mutex::new(open)),
+            journal: Arc::new(SharedJournal::new(open)),
             _lock: lock,
         };
         sync(files, folder)?;
@@ -212,7 +212,7 @@ impl Store {
     }
 
     /// The journal, which is written from the training thread and from the one that saves.
-    pub(super) fn journal(&self) -> Arc<Mutex<Journal>> {
+    pub(super) fn journal(&self) -> Arc<SharedJournal> {
         Arc::clone(&self.journal)
     }
 
@@ -228,7 +228,7 @@ impl Store {
         let tmp = tmp(&self.files, &folder, &self.run, number)?;
         let written = self.write(&tmp, number, snapshot).and_then(|()| {
             // The records that lead to the checkpoint, before it.
-            locked(&self.journal).sync()?;
+            self.journal.sync()?;
             let to = folder.join(name(number));
             self.files.disk().rename(&tmp, &to).map_err(|e| Error::file("write", &to, e))?;
             sync(&self.files, &folder)
@@ -249,7 +249,7 @@ impl Store {
         }
         let committed = Committed { number, epochs: place.epochs(), step: place.step };
         let Committed { number, epochs, step } = committed;
-        locked(&self.journal).append(&Record::Checkpoint { number, epochs, step })?;
+        self.journal.append(&Record::Checkpoint { number, epochs, step })?;
         Ok(committed)
     }
 
@@ -386,11 +386,6 @@ pub(super) fn is_tmp(text: &str) -> bool {
 
 /// Takes what is written into a file.
 pub(super) type Put<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
-
-pub(super) fn locked(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
-    // A panic in between leaves whole records behind; a half one is cut off by the next.
-    journal.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A checkpoint's name.
 pub(super) fn name(number: u64) -> String {

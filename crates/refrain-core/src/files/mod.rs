@@ -1,5 +1,6 @@
 //! Reading and replacing files so that no crash leaves half of one.
 
+mod behind;
 mod disk;
 
 use std::io;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
+use behind::Behind;
 pub use disk::{Disk, DiskFile, Kind, Lock, RealDisk};
 
 /// How files are read and written: whole or not at all. Everything that Refrain writes goes through
@@ -29,24 +31,27 @@ pub use disk::{Disk, DiskFile, Kind, Lock, RealDisk};
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Files(Arc<dyn Disk>);
+pub struct Files {
+    disk: Arc<dyn Disk>,
+    behind: Option<Behind>,
+}
 
 impl Default for Files {
     /// The machine's own.
     fn default() -> Self {
-        Self::on(RealDisk)
+        Self { disk: Arc::new(RealDisk), behind: Some(Behind::default()) }
     }
 }
 
 impl Files {
-    /// Files on this disk.
+    /// Files on this disk. All is done at once, in the order in which it is asked for.
     pub fn on(disk: impl Disk + 'static) -> Self {
-        Self(Arc::new(disk))
+        Self { disk: Arc::new(disk), behind: None }
     }
 
     /// The disk.
     pub fn disk(&self) -> &dyn Disk {
-        &*self.0
+        &*self.disk
     }
 
     /// Replaces `path` by `bytes`: at every instant it holds the old bytes or the new ones.
@@ -62,6 +67,36 @@ impl Files {
         self.replace(path, bytes).map_err(|e| Error::file("write", path, e))
     }
 
+    /// As [`write_atomically`](Self::write_atomically), but on the machine's own disk in a thread:
+    /// for files that are written again and again, and that nobody waits for. Where the next bytes
+    /// come before these are written, these are left out. A kill in between leaves the file as it
+    /// was.
+    ///
+    /// # Errors
+    /// When these bytes or earlier ones, of which nobody was told yet, could not be written. The last
+    /// word is [`flush`](Self::flush)'s.
+    pub fn write_behind(&self, path: &Path, bytes: Vec<u8>) -> Result {
+        match &self.behind {
+            Some(behind) => behind.write(&Self { behind: None, ..self.clone() }, path, bytes),
+            None => self.write_atomically(path, &bytes),
+        }
+    }
+
+    /// Waits until `path` holds what was [written](Self::write_behind) last.
+    ///
+    /// # Errors
+    /// When that could not be written.
+    pub fn flush(&self, path: &Path) -> Result {
+        self.behind.as_ref().map_or(Ok(()), |behind| behind.flush(path))
+    }
+
+    /// Waits until nothing is [written](Self::write_behind) any more, well or not.
+    pub(crate) fn finish(&self) {
+        if let Some(behind) = &self.behind {
+            behind.finish();
+        }
+    }
+
     /// As [`write_atomically`](Self::write_atomically), for errors of one's own; the folder must
     /// exist.
     ///
@@ -70,8 +105,8 @@ impl Files {
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.refuse_special(path)?;
         // Without this a link would be replaced by a file.
-        let target = match self.0.kind(path) {
-            Ok(Kind::Link) => self.0.resolve(path)?,
+        let target = match self.disk.kind(path) {
+            Ok(Kind::Link) => self.disk.resolve(path)?,
             Err(e) if !is_absence(&e) => return Err(e),
             _ => path.to_owned(),
         };
@@ -79,14 +114,14 @@ impl Files {
         let written = file.append(bytes).and_then(|()| file.sync()).and_then(|()| {
             // Windows renames no open file.
             drop(file);
-            self.0.rename(&beside, &target)
+            self.disk.rename(&beside, &target)
         });
         if written.is_err() {
             // Best effort: the first error is the one to report.
-            let _ = self.0.remove_file(&beside);
+            let _ = self.disk.remove_file(&beside);
             return written;
         }
-        self.0.sync_folder(folder_of(&target))
+        self.disk.sync_folder(folder_of(&target))
     }
 
     /// Cuts `path` to `length` bytes and appends `bytes`: for files that grow by lines and may be
@@ -101,7 +136,7 @@ impl Files {
         self.create_folders(folder_of(path))?;
         let append = || {
             self.refuse_special(path)?;
-            let mut file = self.0.open(path)?;
+            let mut file = self.disk.open(path)?;
             if file.len()? > length {
                 file.set_len(length)?;
             }
@@ -116,7 +151,7 @@ impl Files {
     /// # Errors
     /// When it is there and cannot be removed.
     pub fn remove(&self, path: &Path) -> Result {
-        match self.0.remove_file(path) {
+        match self.disk.remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::file("remove", path, error))
             }
@@ -129,13 +164,13 @@ impl Files {
     /// # Errors
     /// When one cannot be made, naming it.
     pub fn create_folders(&self, folder: &Path) -> Result {
-        match self.0.create_folder(folder) {
+        match self.disk.create_folder(folder) {
             Ok(()) => self.sync_name(folder),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
                 let above = above.ok_or_else(|| Error::file("create the folder", folder, error))?;
                 self.create_folders(above)?;
-                match self.0.create_folder(folder) {
+                match self.disk.create_folder(folder) {
                     Ok(()) => self.sync_name(folder),
                     // Somebody else was faster.
                     Err(_) if self.is_folder(folder) => Ok(()),
@@ -150,7 +185,7 @@ impl Files {
 
     fn sync_name(&self, path: &Path) -> Result {
         let folder = folder_of(path);
-        self.0.sync_folder(folder).map_err(|e| Error::file("sync the folder", folder, e))
+        self.disk.sync_folder(folder).map_err(|e| Error::file("sync the folder", folder, e))
     }
 
     fn is_folder(&self, path: &Path) -> bool {
@@ -180,7 +215,7 @@ impl Files {
     /// never end.
     pub fn contents(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.refuse_special(path)?;
-        self.0.read(path)
+        self.disk.read(path)
     }
 
     /// Whether something stands under `path`.
@@ -188,7 +223,7 @@ impl Files {
     /// # Errors
     /// When that cannot be found out: what is there must not be taken for what is not.
     pub fn exists(&self, path: &Path) -> Result<bool> {
-        match self.0.kind(path) {
+        match self.disk.kind(path) {
             Ok(_) => Ok(true),
             Err(e) if is_absence(&e) => Ok(false),
             Err(e) => Err(Error::file("look at", path, e)),
@@ -200,7 +235,7 @@ impl Files {
     /// # Errors
     /// When it cannot be read, naming it.
     pub(crate) fn names(&self, folder: &Path) -> Result<Vec<String>> {
-        match self.0.list(folder) {
+        match self.disk.list(folder) {
             Err(e) if is_absence(&e) => Ok(Vec::new()),
             listed => listed.map_err(|e| Error::file("read the folder", folder, e)),
         }
@@ -216,8 +251,8 @@ impl Files {
 
     /// What a path leads to.
     fn followed(&self, path: &Path) -> io::Result<Kind> {
-        match self.0.kind(path)? {
-            Kind::Link => self.0.kind(&self.0.resolve(path)?),
+        match self.disk.kind(path)? {
+            Kind::Link => self.disk.kind(&self.disk.resolve(path)?),
             kind => Ok(kind),
         }
     }
@@ -240,7 +275,7 @@ impl Files {
             let n = COUNTER.fetch_add(1, Ordering::Relaxed);
             let name = format!("{BESIDE}{}-{n}.tmp", std::process::id());
             let beside = folder_of(target).join(name);
-            match self.0.create_new(&beside) {
+            match self.disk.create_new(&beside) {
                 Ok(file) => return Ok((beside, file)),
                 // Left behind by a killed process that had the same id.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
