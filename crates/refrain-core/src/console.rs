@@ -16,6 +16,8 @@ use crate::error::Escaped;
 /// ```
 pub struct Console {
     sink: Sink,
+    /// Whether only warnings and errors are printed.
+    is_quiet: bool,
     #[cfg(feature = "progress")]
     pub(crate) bar: Option<indicatif::ProgressBar>,
 }
@@ -31,6 +33,7 @@ impl Console {
     fn new(sink: Sink) -> Self {
         Self {
             sink,
+            is_quiet: false,
             #[cfg(feature = "progress")]
             bar: None,
         }
@@ -57,9 +60,27 @@ impl Console {
         (Self::new(Sink::Memory(text.clone())), text)
     }
 
+    /// The same, but of what is printed only warnings and errors: what begins with `warning:` or
+    /// `error:`.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::console::Console;
+    /// let (console, text) = Console::memory();
+    /// let mut console = console.quiet();
+    /// console.print("Epoch 1/3");
+    /// console.print("warning: the disk is full");
+    /// assert_eq!(text.contents(), "warning: the disk is full\n");
+    /// ```
+    pub fn quiet(mut self) -> Self {
+        self.is_quiet = true;
+        self
+    }
+
     /// Whether a bar can be drawn: the stream is a terminal that can move its cursor.
     pub fn is_terminal(&self) -> bool {
         let stream = match self.sink {
+            _ if self.is_quiet => false,
             Sink::Stdout => io::stdout().is_terminal(),
             Sink::Stderr => io::stderr().is_terminal(),
             Sink::Memory(_) | Sink::Silent => false,
@@ -70,7 +91,8 @@ impl Console {
     /// Prints a line, or several, above the bar where there is one. Control characters are escaped; a stream
     /// that is closed is no reason to end a run.
     pub fn print(&mut self, line: &str) {
-        if matches!(self.sink, Sink::Silent) {
+        let is_problem = || ["warning:", "error:"].iter().any(|word| line.starts_with(word));
+        if matches!(self.sink, Sink::Silent) || (self.is_quiet && !is_problem()) {
             return;
         }
         let write = || line.split('\n').for_each(|line| self.sink.write(&Escaped(line)));
@@ -89,6 +111,7 @@ impl Console {
         // Keras redraws at most every 0.05 s.
         const REDRAWS_PER_SECOND: u8 = 20;
         match self.sink {
+            _ if self.is_quiet => ProgressDrawTarget::hidden(),
             Sink::Stdout => ProgressDrawTarget::stdout_with_hz(REDRAWS_PER_SECOND),
             Sink::Stderr => ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND),
             Sink::Memory(_) | Sink::Silent => ProgressDrawTarget::hidden(),
