@@ -209,7 +209,7 @@ fn what_would_alter_the_past_is_listed_and_refused_or_accepted() {
     let changes = [
         ("seed=8", "seed: 7 → 8"),
         ("fit.batch_size=64", "fit.batch_size: 128 → 64"),
-        ("fit.shuffle=false", "fit.shuffle: nothing → false"),
+        ("fit.shuffle=false", "fit.shuffle: true → false"),
         ("model.layers.2.rate=0.3", "model.layers.2.rate: 0.2 → 0.3"),
         ("compile.optimizer.learning_rate=0.02", "compile.optimizer.learning_rate: 0.01 → 0.02"),
         ("callbacks.0.patience=3", "callbacks.0.patience: 1 → 3"),

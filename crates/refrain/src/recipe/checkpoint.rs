@@ -147,16 +147,36 @@ impl Recipe {
         settings.retain(|(key, _)| {
             !matches!(key.as_str(), "name" | "fit.epochs") && !key.starts_with("checkpoint.")
         });
-        if let Some(weights) = &self.model.weights {
+        self.resolve(&mut settings);
+        if let Some(weights) = self.model.read_weights() {
             // What it holds counts, not what it is called.
             let bytes = Files::default().read(&self.folder.join(weights), MAX_WEIGHTS_BYTES)?;
             let hash = format!("xxh3 {:032x}", XxHash3_128::oneshot(&bytes));
-            settings.retain(|(key, _)| key != "model.weights");
             settings.push(("model.weights".to_owned(), hash));
         }
         Ok(settings)
     }
+
+    /// Puts in what the recipe leaves to its defaults, and one name where there are several: to write
+    /// out what is anyway changes nothing.
+    fn resolve(&self, settings: &mut Vec<(String, String)>) {
+        let mut resolved = vec![("seed".to_owned(), Some(self.seed.to_string()))];
+        resolved.extend(self.fit.settings());
+        resolved.extend(self.compile.settings());
+        let of_model = self.model.settings.iter();
+        resolved.extend(of_model.map(|(key, value)| (format!("model.{key}"), Some(value.clone()))));
+        settings.retain(|(key, _)| {
+            let is_resolved = resolved.iter().any(|(known, _)| known == key);
+            // A name alone, or a file's: both stand under other keys, or as other values.
+            !is_resolved
+                && !matches!(key.as_str(), "compile.optimizer" | "compile.loss" | "model.weights")
+        });
+        settings.extend(resolved.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    }
 }
+
+/// A setting by its dotted key; `None` where it says nothing that others do not say.
+pub(super) type Setting = (String, Option<String>);
 
 /// Appends each plain value under `node` with its dotted key.
 fn flatten(node: &Node, key: &str, settings: &mut Vec<(String, String)>) {

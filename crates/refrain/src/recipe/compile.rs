@@ -1,10 +1,12 @@
 //! `[compile]`: optimizer, loss and metrics.
 
-use refrain_burn::{Adam, AnyLoss, AnyMetric, Optimizer, Sgd};
+use refrain_burn::burn::tensor::Tensor;
+use refrain_burn::{Adam, AnyLoss, AnyMetric, Loss, Metric, Optimizer, Sgd, Targets};
 use refrain_core::Result;
 use refrain_core::options::{Section, Value};
 use refrain_core::schedule::{self, Rate};
 
+use super::checkpoint::Setting;
 use crate::registry::Registry;
 
 /// What `[compile]` says. The optimizer is read anew where one is needed: a schedule in it is no
@@ -13,10 +15,29 @@ use crate::registry::Registry;
 pub(super) struct Compile {
     pub(super) loss: AnyLoss,
     pub(super) metrics: Vec<AnyMetric>,
+    /// Options of the optimizer by dotted key, defaults included; the rate where it is a number.
+    optimizer: Vec<(&'static str, String)>,
+}
+
+impl Compile {
+    /// What decides how the run goes, by dotted key: one name for each thing, with defaults.
+    pub(super) fn settings(&self) -> Vec<Setting> {
+        let mut settings = self.optimizer.clone();
+        settings.push(("compile.loss.type", Loss::<Tensor<2>>::name(&self.loss).to_owned()));
+        let owned = |(key, value): (&str, String)| (key.to_owned(), Some(value));
+        let mut settings: Vec<Setting> = settings.into_iter().map(owned).collect();
+        let takes_logits = self.loss.takes_logits().map(|takes_logits| takes_logits.to_string());
+        settings.push(("compile.loss.from_logits".to_owned(), takes_logits));
+        for (i, metric) in self.metrics.iter().enumerate() {
+            let name = Metric::<Tensor<2>, Targets>::name(metric);
+            settings.push((format!("compile.metrics.{i}"), Some(name)));
+        }
+        settings
+    }
 }
 
 pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile> {
-    optimizer(section)?;
+    let (_, optimizer) = optimizer(section)?;
     let loss =
         loss(&section.require("loss", "loss = \"sparse_categorical_crossentropy\"")?, registry)?;
     let metrics = match section.get("metrics") {
@@ -27,11 +48,13 @@ pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile
         None => Vec::new(),
     };
     section.finish()?;
-    Ok(Compile { loss, metrics })
+    Ok(Compile { loss, metrics, optimizer })
 }
 
-/// `optimizer` of the section: `"sgd"`, or a table with options.
-pub(super) fn optimizer(section: &Section<'_>) -> Result<Box<dyn Optimizer>> {
+type Optimizers = (Box<dyn Optimizer>, Vec<(&'static str, String)>);
+
+/// `optimizer` of the section: `"sgd"`, or a table with options; and what it is by dotted keys.
+pub(super) fn optimizer(section: &Section<'_>) -> Result<Optimizers> {
     const NAMES: [&str; 2] = ["adam", "sgd"];
     let known = |name: &str| NAMES.into_iter().find(|known| *known == name);
     let value = section.require("optimizer", "optimizer = \"sgd\"")?;
@@ -49,21 +72,51 @@ pub(super) fn optimizer(section: &Section<'_>) -> Result<Box<dyn Optimizer>> {
     Ok(optimizer)
 }
 
-fn sgd(section: Option<&Section<'_>>) -> Result<Box<dyn Optimizer>> {
+fn sgd(section: Option<&Section<'_>>) -> Result<Optimizers> {
     let momentum = number(section, "momentum", 0.0, "0 to 1", |x| (0.0..=1.0).contains(&x))?;
     let nesterov = section.and_then(|section| section.get("nesterov"));
     let nesterov = nesterov.map_or(Ok(false), |value| value.bool())?;
     let rate = learning_rate(section, 0.01)?;
-    Ok(Box::new(Sgd::new(rate).momentum(momentum).nesterov(nesterov)))
+    let settings = settings(
+        "sgd",
+        &rate,
+        &[
+            ("compile.optimizer.momentum", momentum.to_string()),
+            ("compile.optimizer.nesterov", nesterov.to_string()),
+        ],
+    );
+    Ok((Box::new(Sgd::new(rate).momentum(momentum).nesterov(nesterov)), settings))
 }
 
-fn adam(section: Option<&Section<'_>>) -> Result<Box<dyn Optimizer>> {
+fn adam(section: Option<&Section<'_>>) -> Result<Optimizers> {
     let is_beta = |x: f64| (0.0..1.0).contains(&x);
     let beta_1 = number(section, "beta_1", 0.9, "0 or more, and below 1", is_beta)?;
     let beta_2 = number(section, "beta_2", 0.999, "0 or more, and below 1", is_beta)?;
     let epsilon = number(section, "epsilon", 1e-7, "a finite number above 0", is_positive)?;
     let rate = learning_rate(section, 0.001)?;
-    Ok(Box::new(Adam::new(rate).beta_1(beta_1).beta_2(beta_2).epsilon(epsilon)))
+    let settings = settings(
+        "adam",
+        &rate,
+        &[
+            ("compile.optimizer.beta_1", beta_1.to_string()),
+            ("compile.optimizer.beta_2", beta_2.to_string()),
+            ("compile.optimizer.epsilon", epsilon.to_string()),
+        ],
+    );
+    Ok((Box::new(Adam::new(rate).beta_1(beta_1).beta_2(beta_2).epsilon(epsilon)), settings))
+}
+
+fn settings(
+    kind: &str,
+    rate: &Rate,
+    options: &[(&'static str, String)],
+) -> Vec<(&'static str, String)> {
+    let mut settings = vec![("compile.optimizer.type", kind.to_owned())];
+    if let Rate::Constant(rate) = rate {
+        settings.push(("compile.optimizer.learning_rate", rate.to_string()));
+    }
+    settings.extend_from_slice(options);
+    settings
 }
 
 /// A number, or a schedule: `{ type = "cosine_decay", .. }`.

@@ -6,6 +6,8 @@ use refrain_core::{Fit, Result, ValidationFreq};
 
 use refrain_core::options::{Section, Value};
 
+use super::checkpoint::Setting;
+
 /// What `[fit]` says.
 #[derive(Clone, Debug)]
 pub(super) struct FitRecipe {
@@ -38,6 +40,25 @@ pub(super) fn read(section: &Section<'_>) -> Result<FitRecipe> {
 }
 
 impl FitRecipe {
+    /// What decides how the run goes and has a default, by dotted key.
+    pub(super) fn settings(&self) -> Vec<Setting> {
+        let mut settings = vec![
+            ("fit.batch_size", Some(self.batch_size.to_string())),
+            ("fit.initial_epoch", Some(self.initial_epoch.to_string())),
+            ("fit.shuffle", Some(self.shuffle.to_string())),
+        ];
+        let every = match self.validation_freq {
+            None => Some(1),
+            Some(ValidationFreq::Every(n)) => Some(n),
+            // Its epochs stand under keys of their own.
+            Some(ValidationFreq::At(_)) => None,
+        };
+        settings.push(("fit.validation_freq", every.map(|n| n.to_string())));
+        let size = self.validation_batch_size.filter(|size| *size != self.batch_size);
+        settings.push(("fit.validation_batch_size", size.map(|size| size.to_string())));
+        settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
     pub(super) fn options<'a, B>(&self, validation_split: Option<f64>) -> Fit<'a, B> {
         let mut fit = Fit::epochs(self.epochs)
             .initial_epoch(self.initial_epoch)

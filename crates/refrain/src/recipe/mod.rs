@@ -196,13 +196,34 @@ impl Recipe {
     /// # Errors
     /// When the current folder is unknown, which relative paths need.
     pub fn to_toml(&self) -> Result<String> {
-        let Some(weights) = &self.model.weights else {
+        let Some(absolute) = self.weights_file()? else {
             return Ok(self.text.clone());
         };
         let mut document: DocumentMut = self.text.parse().map_err(Error::wrap)?;
-        let absolute = std::path::absolute(self.folder.join(weights))?;
         document["model"]["weights"] = toml_edit::value(absolute.display().to_string());
         Ok(document.to_string())
+    }
+
+    /// The file of the initial weights, where the recipe names one; it may be gone.
+    ///
+    /// # Errors
+    /// When the current folder is unknown, which relative paths need.
+    pub fn weights_file(&self) -> Result<Option<PathBuf>> {
+        let absolute = |file| std::path::absolute(self.folder.join(file)).map_err(Error::from);
+        self.model.weights.as_ref().map(absolute).transpose()
+    }
+
+    /// The same recipe for a run that goes on from a checkpoint, which has all weights: the file of
+    /// the initial ones is not read, and [`checkpoints`](Self::checkpoints) do not describe it.
+    pub fn without_weights_file(mut self) -> Self {
+        self.model.leaves_weights_out = true;
+        self
+    }
+
+    /// Whether the recipe names a file of initial weights that is
+    /// [not read](Self::without_weights_file).
+    pub fn leaves_weights_out(&self) -> bool {
+        self.model.weights.is_some() && self.model.leaves_weights_out
     }
 
     /// Loads the data.
@@ -264,7 +285,7 @@ impl Recipe {
         for metric in &self.compile.metrics {
             trainer = trainer.metric(metric.clone());
         }
-        if let Some(weights) = &self.model.weights {
+        if let Some(weights) = self.model.read_weights() {
             trainer.load_weights(self.folder.join(weights)).map_err(in_recipe)?;
         }
         Ok(trainer)
@@ -295,7 +316,7 @@ impl Recipe {
         let document = reader::parse(&self.origin, &self.text)?;
         let section = document.root()?.section("compile")?;
         let section = section.ok_or_else(|| Error::config("[compile] is missing"))?;
-        compile::optimizer(&section)
+        Ok(compile::optimizer(&section)?.0)
     }
 
     /// The learning rate: a number or a schedule.

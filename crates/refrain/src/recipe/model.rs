@@ -12,8 +12,19 @@ use refrain_core::options::{Section, Value};
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub(super) layers: Vec<LayerConfig>,
+    /// Options of the layers that have defaults, by dotted key below `model`.
+    pub(super) settings: Vec<(String, String)>,
     /// As written: relative to the recipe's folder.
     pub(super) weights: Option<PathBuf>,
+    /// The run goes on from a checkpoint: the file is not read.
+    pub(super) leaves_weights_out: bool,
+}
+
+impl Model {
+    /// The file of initial weights that is read.
+    pub(super) fn read_weights(&self) -> Option<&PathBuf> {
+        self.weights.as_ref().filter(|_| !self.leaves_weights_out)
+    }
 }
 
 pub(super) fn read(section: &Section<'_>) -> Result<Model> {
@@ -22,20 +33,35 @@ pub(super) fn read(section: &Section<'_>) -> Result<Model> {
     if items.is_empty() {
         return Err(value.out_of_range("empty", "one layer or more"));
     }
-    let layers = items.iter().enumerate().map(|(i, item)| layer(item, i)).collect::<Result<_>>()?;
+    let mut layers = Vec::new();
+    let mut settings = Vec::new();
+    for (i, item) in items.iter().enumerate() {
+        let (layer, options) = layer(item, i)?;
+        layers.push(layer);
+        settings
+            .extend(options.into_iter().map(|(key, value)| (format!("layers.{i}.{key}"), value)));
+    }
     let weights = section.get("weights");
     let weights = weights.map(|file| file.str().map(PathBuf::from)).transpose()?;
     section.finish()?;
-    Ok(Model { layers, weights })
+    Ok(Model { layers, settings, weights, leaves_weights_out: false })
 }
 
-fn layer(value: &Value<'_>, index: usize) -> Result<LayerConfig> {
+/// Options with defaults, as they are.
+type Options = Vec<(&'static str, String)>;
+
+fn layer(value: &Value<'_>, index: usize) -> Result<(LayerConfig, Options)> {
     let section = value.section(&format!("layer {}", index + 1))?;
     let kind = section.require("type", "type = \"dense\"")?;
     let known = |name: &str| LayerConfig::TYPES.iter().copied().find(|known| *known == name);
     let kind = kind.look_up("layer type", LayerConfig::TYPES, known)?;
+    let mut options = Options::new();
     let layer = match kind {
-        "dense" => dense(&section)?,
+        "dense" => {
+            let (layer, of_layer) = dense(&section)?;
+            options = of_layer;
+            layer
+        }
         "dropout" => dropout(&section)?,
         "activation" => {
             let function = section.require("activation", "activation = \"relu\"")?;
@@ -56,27 +82,33 @@ fn layer(value: &Value<'_>, index: usize) -> Result<LayerConfig> {
         }
     };
     section.finish()?;
-    Ok(layer)
+    Ok((layer, options))
 }
 
-fn dense(section: &Section<'_>) -> Result<LayerConfig> {
-    let mut layer = Dense::new(section.require("units", "units = 128")?.usize(1)?);
-    if let Some(function) = section.get("activation") {
-        layer = layer.activation(activation(&function)?);
-    }
-    if let Some(use_bias) = section.get("use_bias") {
-        layer = layer.use_bias(use_bias.bool()?);
-    }
-    if let Some(kernel) = section.get("kernel_initializer") {
-        layer = layer.kernel_initializer(initializer(&kernel)?);
-    }
-    if let Some(bias) = section.get("bias_initializer") {
-        layer = layer.bias_initializer(initializer(&bias)?);
-    }
+fn dense(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let units = section.require("units", "units = 128")?.usize(1)?;
+    let function = section.get("activation");
+    let function = function.map_or(Ok(Activation::Linear), |value| activation(&value))?;
+    let use_bias = section.get("use_bias").map_or(Ok(true), |value| value.bool())?;
+    let kernel = section.get("kernel_initializer");
+    let kernel = kernel.map_or(Ok(Initializer::GlorotUniform), |value| initializer(&value))?;
+    let bias = section.get("bias_initializer");
+    let bias = bias.map_or(Ok(Initializer::Zeros), |value| initializer(&value))?;
+    let mut layer = Dense::new(units)
+        .activation(function)
+        .use_bias(use_bias)
+        .kernel_initializer(kernel)
+        .bias_initializer(bias);
     if let Some(name) = name(section)? {
         layer = layer.named(name);
     }
-    Ok(layer.into())
+    let options = vec![
+        ("activation", function.name().to_owned()),
+        ("use_bias", use_bias.to_string()),
+        ("kernel_initializer", kernel.name().to_owned()),
+        ("bias_initializer", bias.name().to_owned()),
+    ];
+    Ok((layer.into(), options))
 }
 
 fn dropout(section: &Section<'_>) -> Result<LayerConfig> {
