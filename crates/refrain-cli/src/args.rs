@@ -56,7 +56,7 @@ pub(crate) struct TrainArgs {
     /// Where to compute
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu"])]
     pub(crate) device: String,
-    /// 0 nothing, 1 a live bar on a terminal, else a line per epoch, 2 a line per epoch
+    /// 0 warnings and errors alone, 1 a live bar on a terminal, else a line per epoch, 2 a line per epoch
     #[arg(long, value_name = "0|1|2", default_value_t = 1,
           value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) verbose: u8,
@@ -70,7 +70,8 @@ impl TrainArgs {
                         recipe, 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP, after \
                         saving.\n\nSignals: the first SIGINT (Ctrl-C), SIGTERM or SIGHUP finishes \
                         the batch, saves and ends the run; a second one ends it at once. SIGUSR1 \
-                        saves, and the run goes on. After `nohup` SIGHUP does nothing.";
+                        saves, and the run goes on. One that the command was started to ignore, \
+                        as SIGHUP after `nohup`, does nothing.";
 }
 
 #[derive(clap::Args)]

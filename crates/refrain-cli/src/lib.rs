@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod claim;
 mod commands;
 mod output;
 mod resume;

@@ -7,19 +7,39 @@ use std::sync::Arc;
 use refrain::files::Files;
 use refrain::{Error, Recipe, Registry, Result};
 
+use crate::claim::{claim, is_free, withdraw};
+
 /// Whatever of these a folder holds, it holds a run.
 const SIGNS: [&str; 5] =
     ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
+/// Written at the end of a run.
+const ENDS: [&str; 2] = ["summary.json", "model.safetensors"];
 
 /// Whether a folder holds a run, of whatever state.
 pub(crate) fn holds_run(folder: &Path) -> bool {
     SIGNS.iter().any(|sign| folder.join(sign).exists())
 }
 
+/// Whether a run has been in a folder, though perhaps nothing is left but its lock.
+pub(crate) fn has_held_run(folder: &Path) -> bool {
+    holds_run(folder) || folder.join("run.lock").exists()
+}
+
+/// What a folder holds that has neither journal nor checkpoints: in words, where it is a run.
+pub(crate) fn without_journal(folder: &Path) -> Option<&'static str> {
+    // Of a version that kept none; or somebody has removed it.
+    if ENDS.iter().any(|name| folder.join(name).exists()) {
+        return Some("a run without a journal");
+    }
+    holds_run(folder).then_some("a run that has not begun")
+}
+
 /// The folder that a run will use; nothing is made yet.
 #[derive(Clone, Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
+    /// Whether nothing was there when it was chosen.
+    is_free: bool,
     /// Whether a run that is there makes way.
     overwrites: bool,
     registry: Arc<Registry>,
@@ -42,7 +62,7 @@ impl RunFolder {
             None if overwrite => Path::new("runs").join(name),
             None => first_free(name),
         };
-        refuse_file(&path)?;
+        refuse_no_folder(&path)?;
         if holds_run(&path) && !overwrite {
             return Err(Error::config(format!(
                 "`{}` already holds a run; go on with it (--resume), replace it (--overwrite), or \
@@ -50,16 +70,37 @@ impl RunFolder {
                 path.display()
             )));
         }
-        Ok(Self { path, overwrites: overwrite, registry: Arc::clone(registry) })
+        let registry = Arc::clone(registry);
+        Ok(Self { is_free: is_free(&path), path, overwrites: overwrite, registry })
     }
 
     /// The folder of a run that goes on.
     ///
     /// # Errors
-    /// When it is a file.
+    /// When it cannot be one.
     pub(crate) fn of_run(registry: &Arc<Registry>, path: PathBuf) -> Result<Self> {
-        refuse_file(&path)?;
-        Ok(Self { path, overwrites: false, registry: Arc::clone(registry) })
+        refuse_no_folder(&path)?;
+        let registry = Arc::clone(registry);
+        Ok(Self { is_free: is_free(&path), path, overwrites: false, registry })
+    }
+
+    /// Makes the folder with the run's recipe in it, where it was not there. False: by now it is,
+    /// somebody else was faster.
+    ///
+    /// In a folder that is there the recipe is written under the run's lock, by
+    /// [`prepare`](Self::prepare): another process may be about to begin there.
+    ///
+    /// # Errors
+    /// When it cannot be made; then nothing is left.
+    pub(crate) fn claim(&self, recipe: &str) -> Result<bool> {
+        if self.is_free { claim(&Files::default(), &self.path, recipe) } else { Ok(true) }
+    }
+
+    /// Takes a [claim](Self::claim) back, for a run that could not begin.
+    pub(crate) fn withdraw(&self) {
+        if self.is_free {
+            withdraw(&Files::default(), &self.path);
+        }
     }
 
     /// The folder.
@@ -111,18 +152,26 @@ impl RunFolder {
     }
 }
 
-fn refuse_file(path: &Path) -> Result {
-    if path.is_file() {
-        return Err(Error::config(format!("`{}` is a file; name a folder", path.display())));
+fn refuse_no_folder(path: &Path) -> Result {
+    let refused =
+        |what: &str| Err(Error::config(format!("`{}` is {what}; name a folder", path.display())));
+    if path.as_os_str().is_empty() {
+        return Err(Error::config("--dir is empty; name a folder"));
     }
-    Ok(())
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_file() => refused("a file"),
+        Ok(_) => refused("a device, a pipe or a socket"),
+        Err(_) if path.is_symlink() => refused("a link that leads nowhere"),
+        Err(_) => Ok(()),
+    }
 }
 
 fn first_free(name: &str) -> PathBuf {
     let base = Path::new("runs").join(name);
-    if !base.exists() {
+    if is_free(&base) {
         return base;
     }
     let numbered = |n: u64| Path::new("runs").join(format!("{name}-{n}"));
-    (2..).map(numbered).find(|path| !path.exists()).unwrap_or(base)
+    (2..).map(numbered).find(|path| is_free(path)).unwrap_or(base)
 }

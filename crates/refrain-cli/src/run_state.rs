@@ -64,3 +64,20 @@ impl fmt::Display for State {
         self.by().map_or(Ok(()), |by| write!(f, " by {}", Escaped(by)))
     }
 }
+
+/// What is wrong with a run's journal, as far as it says so itself: `None` where nothing is.
+pub(crate) fn journal_damage(run: &RunReport) -> Option<String> {
+    let journal = &run.journal;
+    if !run.folder.join("journal.jsonl").exists() {
+        return Some("it is missing".to_owned());
+    }
+    if !journal.damage.is_empty() {
+        return Some(journal.damage.join("; "));
+    }
+    // The beginning is durable in it before anything else of a run is written.
+    let checkpoints = std::fs::read_dir(run.folder.join("checkpoints")).into_iter().flatten();
+    let mut names = checkpoints.flatten().map(|entry| entry.file_name());
+    let has_checkpoints = names.any(|name| name.to_string_lossy().parse::<u64>().is_ok());
+    (journal.entries.is_empty() && has_checkpoints)
+        .then(|| "it is empty, and there are checkpoints".to_owned())
+}

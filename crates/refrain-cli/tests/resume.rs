@@ -136,7 +136,7 @@ fn without_a_checkpoint_it_starts_from_the_beginning_and_says_so() {
     // What a kill in the first instants leaves: the recipe, an empty journal.
     fs::create_dir(place.path("recipe")).unwrap();
     place.write("recipe/recipe.toml", RECIPE);
-    check("recipe", "`recipe` holds no checkpoint");
+    check("recipe", "`recipe` holds a run that has not begun");
     fs::create_dir(place.path("journal")).unwrap();
     place.write("journal/recipe.toml", RECIPE);
     place.write("journal/journal.jsonl", "");
@@ -374,11 +374,10 @@ fn without_dir_the_newest_unfinished_run_of_the_name_goes_on() {
     place.write("runs/x-2/notes.txt", "looked at");
 
     let resume = ["train", "x.toml", "--resume"];
-    // x and x-4 have completed what was planned then, and this recipe plans more.
-    for (run, word) in [("x-4", "Epoch 12/"), ("x-3", "Epoch 12/"), ("x-2", "Epoch 12/"), ("x", "")]
-    {
+    // x and x-4 have completed what was planned then, and this recipe plans more: they come last.
+    for run in ["x-3", "x-2", "x-4", "x"] {
         let done = place.run(&resume).ok();
-        assert!(done.stderr.contains(word), "{}", done.stderr);
+        assert!(done.stderr.contains("Epoch 12/"), "{}", done.stderr);
         assert_eq!(place.json(&format!("runs/{run}/summary.json"))["epochs"], 12, "{run}");
     }
     let done = place.run(&resume).ok();
@@ -431,4 +430,230 @@ fn the_summary_after_a_resume_holds_the_whole_history() {
     assert_eq!(losses.len(), 12);
     assert!(losses.iter().all(Value::is_number));
     assert_eq!(summary["epochs"], 12);
+}
+
+#[test]
+fn a_folder_is_there_with_the_runs_recipe_or_not_at_all() {
+    let place = place();
+    place.run(&train("whole", &[])).ok();
+    for n in 0..8 {
+        let dir = format!("new/killed-{n}");
+        let mut child = place
+            .command(&train(&dir, &[]))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while !place.path(&dir).exists() {}
+        let recipe = fs::read_to_string(place.path(&dir).join("recipe.toml"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(recipe.unwrap(), RECIPE);
+        // Nobody has to say again which recipe it was.
+        place.run(&["train", "--dir", &dir, "--resume"]).ok();
+        place.assert_same_runs("whole", &dir);
+    }
+    assert!(place.list("new").iter().all(|name| name.starts_with("killed-")));
+}
+
+#[test]
+fn a_run_whose_recipe_is_missing_is_not_gone_on_with_by_another() {
+    let place = place();
+    place.run(&train("whole", &[])).ok();
+    killed(&place, "run", 3, 1, &[]);
+    fs::remove_file(place.path("run/recipe.toml")).unwrap();
+    let before = place.contents("run");
+    place
+        .run(&["train", "--dir", "run", "--resume"])
+        .fails(2, &["`run`", "recipe.toml is missing", "refrain train RECIPE --dir run --resume"]);
+    assert!(before == place.contents("run"));
+    place.run(&train("run", &["--resume"])).ok();
+    place.assert_same_runs("whole", "run");
+
+    // Of a run that was killed in its first instant in a folder that was there.
+    fs::create_dir(place.path("lock")).unwrap();
+    place.write("lock/run.lock", "");
+    place.run(&["train", "--dir", "lock", "--resume"]).fails(2, &["recipe.toml is missing"]);
+    place.run(&train("lock", &["--resume"])).ok();
+    place.assert_same_runs("whole", "lock");
+}
+
+#[test]
+fn a_beginning_in_place_of_a_resume_says_with_which_recipe() {
+    let place = place();
+    let few = ["--set", "fit.epochs=1"];
+    for verbose in ["0", "1"] {
+        for (dir, recipe, words) in [
+            (
+                Some("a"),
+                None,
+                "`a` holds no run: starting from the beginning in `a`, with the built-in recipe",
+            ),
+            (Some("b"), Some("x.toml"), "in `b`, with `x.toml`"),
+            (
+                None,
+                Some("x.toml"),
+                "no run named `x` in `runs`: starting from the beginning in `runs/x`, with `x.toml`",
+            ),
+            (None, None, "in `runs/digits`, with the built-in recipe"),
+        ] {
+            let mut args = vec!["train"];
+            args.extend(recipe);
+            args.extend(dir.into_iter().flat_map(|dir| ["--dir", dir]));
+            args.extend(["--resume", "--verbose", verbose]);
+            args.extend(few);
+            let done = place.run(&args).ok();
+            assert!(done.stderr.contains(words), "no {words:?} in: {}", done.stderr);
+        }
+        for dir in ["a", "b", "runs"] {
+            fs::remove_dir_all(place.path(dir)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_run_does_anyway_is_no_change_when_it_is_written_out() {
+    let place = place();
+    killed(&place, "run", 2, 1, &[]);
+    let same = [
+        "fit.shuffle=true",
+        "fit.initial_epoch=0",
+        "fit.validation_freq=1",
+        "fit.validation_batch_size=128",
+        "compile.optimizer.beta_1=0.9",
+        "compile.optimizer.epsilon=1e-7",
+        "compile.loss={ type = \"sparse_categorical_crossentropy\", from_logits = false }",
+        "model.layers.1.use_bias=true",
+        "model.layers.1.kernel_initializer=\"glorot_uniform\"",
+    ];
+    let sets: Vec<&str> = same.iter().flat_map(|set| ["--set", *set]).collect();
+    let args = [&["train", "--dir", "run", "--resume"], &sets[..]].concat();
+    place.start(&args, "Epoch 4/").kill();
+    // And left out again.
+    place.start(&train("run", &["--resume"]), "Epoch 6/").kill();
+    // What only a callback knows is called so.
+    for (set, line) in [
+        ("callbacks.0.factor=0.5", "changed: callbacks.0.factor: default → 0.5\n"),
+        ("compile.optimizer.beta_1=0.8", "changed: compile.optimizer.beta_1: 0.9 → 0.8\n"),
+        ("compile.loss=mse", "changed: compile.loss.type: "),
+    ] {
+        let refused = place.run(&["train", "--dir", "run", "--resume", "--set", set]);
+        if set.contains("mse") {
+            assert_eq!(refused.status, 2); // it does not fit the labels
+        } else {
+            refused.fails(2, &[line]);
+        }
+    }
+}
+
+#[test]
+fn a_change_that_cannot_be_accepted_is_not_offered_to_be() {
+    let place = place();
+    // In the middle of an epoch, so that metrics have sums.
+    killed(&place, "run", 3, 1, &["--set", "checkpoint.every_steps=7"]);
+    let before = fs::read(place.path("run/journal.jsonl")).unwrap();
+    let recipe = fs::read(place.path("run/recipe.toml")).unwrap();
+    let check = |set: &[&str], line: &str| {
+        let sets: Vec<&str> = set.iter().flat_map(|set| ["--set", *set]).collect();
+        for accept in [&[][..], &["--accept-changes"]] {
+            let args = [&["train", "--dir", "run", "--resume"], &sets[..], accept].concat();
+            let refused = place.run(&args).fails(2, &[line, "--dir", "--overwrite"]);
+            let last = refused.stderr.lines().last().unwrap();
+            assert!(!last.contains("--accept-changes"), "{last}");
+        }
+        assert!(fs::read(place.path("run/journal.jsonl")).unwrap() == before);
+        assert!(fs::read(place.path("run/recipe.toml")).unwrap() == recipe);
+    };
+    check(
+        &["model.layers.1.units=16", "model.layers.2.rate=0.1"],
+        "changed: model.layers.1.units: 32 → 16; cannot be accepted: the model has other weights",
+    );
+    let manifest = place.checkpoints("run").pop().unwrap();
+    let manifest =
+        fs::read_to_string(place.path(&format!("run/checkpoints/{manifest}/manifest.json")));
+    let is_in_the_middle = !manifest.unwrap().contains("\"batch\":0");
+    if is_in_the_middle {
+        check(
+            &["compile.metrics=[]"],
+            "changed: compile.metrics.0: accuracy → nothing; cannot be accepted: the checkpoint is in \
+             the middle of an epoch",
+        );
+    }
+    // Others are, and the optimizer with its state among them.
+    let accepted = ["train", "--dir", "run", "--resume", "--accept-changes", "--set"];
+    place
+        .run(
+            &[
+                &accepted[..],
+                &["compile.optimizer.type=\"adam\"", "--set", "model.layers.2.rate=0.1"],
+            ]
+            .concat(),
+        )
+        .ok();
+}
+
+#[test]
+fn a_run_that_was_stopped_says_how_it_goes_on() {
+    let place = place();
+    place.run(&["train", "--dir", "run", "--verbose", "0"]).ok();
+    let resume = ["train", "--dir", "run", "--resume"];
+    let done = place.run(&[&resume[..], &["--set", "fit.epochs=100"]].concat()).ok();
+    for word in [
+        "stopped by early_stopping after 16 epochs",
+        "--set callbacks.2.KEY=VALUE --accept-changes",
+    ] {
+        assert!(done.stdout.contains(word), "no {word:?} in: {}", done.stdout);
+    }
+    // Nothing has changed that could be accepted.
+    let done = place.run(&[&resume[..], &["--accept-changes"]].concat()).ok();
+    assert!(done.stdout.contains("it is left as it is"), "{}", done.stdout);
+    let change = ["--set", "callbacks.2.patience=10", "--accept-changes"];
+    let done = place.run(&[&resume[..], &change].concat()).ok();
+    assert!(!done.stdout.contains("it is left as it is"), "{}", done.stdout);
+    let line = "warning: changed: callbacks.2.patience: 5 → 10";
+    assert!(done.stderr.contains(line), "{}", done.stderr);
+    assert!(done.stderr.contains("resuming at epoch"), "{}", done.stderr);
+}
+
+#[test]
+fn fewer_epochs_than_a_finished_run_has_are_mentioned() {
+    let place = place();
+    place.run(&train("run", &["--set", "fit.epochs=3"])).ok();
+    let done = place.run(&["train", "--dir", "run", "--resume", "--set", "fit.epochs=2"]).ok();
+    let line = "`run` is finished (completed after 3 epochs, of 3 that were planned; now 2); it is left \
+                as it is\n";
+    assert_eq!(done.stdout, line);
+}
+
+#[test]
+fn a_run_goes_on_without_the_file_of_its_initial_weights() {
+    let place = place();
+    place.run(&train("first", &["--set", "fit.epochs=1"])).ok();
+    let weights = place.path("weights.safetensors");
+    fs::copy(place.path("first/model.safetensors"), &weights).unwrap();
+    let set = ["--set", "model.weights=weights.safetensors"];
+    place.run(&train("whole", &set)).ok();
+    killed(&place, "run", 3, 1, &set);
+    killed(&place, "lost", 3, 1, &set);
+    fs::remove_file(&weights).unwrap();
+    place.run(&["train", "--dir", "run", "--resume"]).ok();
+    place.assert_same_runs("whole", "run");
+    // Another one that is not there is a mistake; and without a checkpoint it is needed.
+    let other = ["train", "--dir", "lost", "--resume", "--set", "model.weights=other.safetensors"];
+    place.run(&other).fails(1, &["other.safetensors"]);
+    fs::remove_dir_all(place.path("lost/checkpoints")).unwrap();
+    place.run(&["train", "--dir", "lost", "--resume"]).fails(1, &["weights.safetensors"]);
+}
+
+#[test]
+fn a_look_at_the_rates_of_the_past_ends_with_the_past() {
+    let place = place();
+    let schedule = "compile.optimizer.learning_rate={ type = \"cosine_decay\", \
+                    initial_learning_rate = 0.01, decay_steps = 1000 }";
+    killed(&place, "run", 5, 1, &["--set", schedule]);
+    let raised = ["train", "--dir", "run", "--resume", "--set", "fit.epochs=500000"];
+    let began = std::time::Instant::now();
+    let run = place.start(&raised, "Epoch ");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    run.kill();
 }

@@ -177,6 +177,73 @@ fn weights_go_in_as_they_came_out() {
     assert!(place.list("four").is_empty(), "nothing is left behind");
 }
 
+#[test]
+fn runs_that_begin_at_once_take_a_folder_each() {
+    let place = Place::new();
+    for round in 1..=3 {
+        let args = ["train", "--verbose", "0", "--set", "fit.epochs=2"];
+        let runs: Vec<_> = (0..4).map(|_| place.command(&args).spawn().unwrap()).collect();
+        for mut run in runs {
+            assert!(run.wait().unwrap().success());
+        }
+        let names = place.list("runs");
+        assert_eq!(names.len(), 4 * round, "{names:?}");
+        for name in names {
+            assert_eq!(place.json(&format!("runs/{name}/summary.json"))["epochs"], 2);
+        }
+    }
+    // In a folder that was named only one may.
+    let args = ["train", "--dir", "run", "--verbose", "0", "--set", "fit.epochs=2"];
+    let runs: Vec<_> = (0..4).map(|_| place.command(&args).spawn().unwrap()).collect();
+    let done: Vec<i32> =
+        runs.into_iter().map(|mut run| run.wait().unwrap().code().unwrap()).collect();
+    assert_eq!(done.iter().filter(|status| **status == 0).count(), 1, "{done:?}");
+    assert_eq!(done.iter().filter(|status| **status == 2).count(), 3, "{done:?}");
+}
+
+#[test]
+fn warnings_and_errors_are_printed_however_little_is_asked_for() {
+    let place = Place::new();
+    // A folder where the log should be replaced makes its callback fail, and be disabled.
+    let recipe = place.run(&["recipe"]).ok().stdout.replace("units = 10,", "units = 12,");
+    place.write("x.toml", recipe);
+    std::fs::create_dir_all(place.path("run")).unwrap();
+    let mut set = vec!["train", "x.toml", "--dir", "run", "--verbose", "0"];
+    set.extend(["--set", "fit.epochs=100000", "--set", "callbacks.2.patience=100000"]);
+    let run = place.start(&set, "warning[units-not-classes]");
+    let log = place.path("run/experiment_log.json");
+    while !log.exists() {}
+    while std::fs::create_dir(&log).is_err() {
+        let _ = std::fs::remove_file(&log);
+    }
+    let mut run = run;
+    run.wait_for("warning: callback `json_training_logger`");
+    assert!(!run.seen.contains("Epoch "), "{}", run.seen);
+    run.kill();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_no_folder() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("nowhere", place.path("link")).unwrap();
+    for more in [&[][..], &["--resume"], &["--overwrite"]] {
+        let args = [&["train", "--dir", "link"], more].concat();
+        place.run(&args).fails(2, &["`link` is a link that leads nowhere; name a folder"]);
+    }
+    assert_eq!(place.list("."), ["link"]);
+    // As a run's own name it is taken.
+    std::fs::create_dir(place.path("runs")).unwrap();
+    std::os::unix::fs::symlink("nowhere", place.path("runs/digits")).unwrap();
+    place.run(&["train", "--verbose", "0", "--set", "fit.epochs=1"]).ok();
+    assert_eq!(place.list("runs"), ["digits", "digits-2"]);
+    // One that leads to a folder is as good as the folder.
+    std::fs::create_dir(place.path("folder")).unwrap();
+    std::os::unix::fs::symlink("folder", place.path("other")).unwrap();
+    place.run(&["train", "--dir", "other", "--verbose", "0", "--set", "fit.epochs=1"]).ok();
+    assert!(place.path("folder/summary.json").exists());
+}
+
 fn numbers(list: &serde_json::Value) -> Vec<f64> {
     list.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }

@@ -9,9 +9,10 @@ use refrain::{Error, Escaped, Result};
 use serde_json::{Value, json};
 
 use crate::args::RunsArgs;
+use crate::claim::is_being_made;
 use crate::output::say;
-use crate::run_folder::holds_run;
-use crate::run_state::State;
+use crate::run_folder::{holds_run, without_journal};
+use crate::run_state::{State, journal_damage};
 
 /// A folder that was looked at.
 struct Row {
@@ -66,8 +67,10 @@ fn folders(dir: &Path, is_named: bool) -> Result<Vec<PathBuf>> {
     };
     let folders = entries.filter_map(|entry| {
         let entry = entry.ok()?;
-        // A link is not followed: it may lead anywhere.
-        entry.file_type().ok()?.is_dir().then(|| entry.path())
+        // A link is not followed: it may lead anywhere. What is being made is no run yet.
+        let is_run = entry.file_type().ok()?.is_dir()
+            && !is_being_made(&entry.file_name().to_string_lossy());
+        is_run.then(|| entry.path())
     });
     Ok(folders.collect())
 }
@@ -81,10 +84,9 @@ fn row(folder: PathBuf) -> Row {
             best: best(&report.journal),
             time: last_time(&report.journal),
             bytes: size(&folder),
-            is_damaged: !report.journal.damage.is_empty() || report.journal.entries.is_empty(),
+            is_damaged: journal_damage(&report).is_some(),
         }),
-        Ok(None) if holds_run(&folder) => Err("a run without a journal".to_owned()),
-        Ok(None) => Err("no run".to_owned()),
+        Ok(None) => Err(without_journal(&folder).unwrap_or("no run").to_owned()),
         Err(error) => Err(error.to_string()),
     };
     Row { folder, run }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use refrain_core::console::Console;
+use refrain_core::schedule::Rate;
 use refrain_core::testing::Script;
 use refrain_core::{
-    Callback, Dataset as _, LambdaCallback, Progress, RateAccess, RecordedLearner, Result, Trainer,
+    Callback, Dataset as _, LambdaCallback, Progress, RateAccess, RecordedLearner, Result,
+    StopHandle, Trainer,
 };
 use refrain_plot::TrainingLog;
 
@@ -19,6 +21,22 @@ struct Step {
     /// Updates before it.
     step: u64,
     rate: f64,
+}
+
+/// How far a preview goes.
+#[derive(Clone, Debug)]
+struct Until {
+    /// So many updates.
+    steps: u64,
+    /// Or until somebody ends it.
+    stop: StopHandle,
+}
+
+impl Until {
+    /// To the end of the run.
+    fn end() -> Self {
+        Self { steps: u64::MAX, stop: StopHandle::default() }
+    }
 }
 
 /// The learning rate of an epoch that another number of planned epochs would have changed.
@@ -52,7 +70,7 @@ impl Recipe {
     /// # Errors
     /// When the recipe's callbacks contradict each other.
     pub fn preview_epochs(&self, log: Option<&TrainingLog>) -> Result<Vec<f64>> {
-        Ok(self.preview(log)?.0)
+        Ok(self.preview(log, &Until::end())?.0)
     }
 
     /// The learning rate of each optimizer step.
@@ -60,12 +78,15 @@ impl Recipe {
     /// # Errors
     /// As [`preview_epochs`](Self::preview_epochs).
     pub fn preview_steps(&self, log: Option<&TrainingLog>) -> Result<Vec<f64>> {
-        Ok(self.preview(log)?.1.into_iter().map(|step| step.rate).collect())
+        Ok(self.preview(log, &Until::end())?.1.into_iter().map(|step| step.rate).collect())
     }
 
     /// Whether the first `steps` updates would have had other learning rates if `planned` epochs
     /// were planned, as they once were: a schedule may follow the length of the run. The first that
-    /// differs.
+    /// differs; none where `stop` is stopped before it is found.
+    ///
+    /// Cost: that of so many updates without a model; nothing where the rate is a number and no
+    /// callback changes it.
     ///
     /// # Example
     /// ```
@@ -74,22 +95,29 @@ impl Recipe {
     /// let set = ["callbacks=[]".into(), "fit.epochs=20".into(), rate.into()];
     /// let recipe = refrain::Recipe::builtin(&set)?;
     /// // After ten steps of a run of ten epochs, twenty are planned.
-    /// let change = recipe.rate_change(10, 10)?.expect("the second step had a lower rate");
+    /// let stop = refrain::StopHandle::default();
+    /// let change = recipe.rate_change(10, 10, &stop)?.expect("the second step had a lower rate");
     /// assert_eq!(change.epoch, 1);
     /// assert!(change.old < change.new);
-    /// assert_eq!(recipe.rate_change(20, 10)?, None);
+    /// assert_eq!(recipe.rate_change(20, 10, &stop)?, None);
     /// # Ok::<(), refrain::Error>(())
     /// ```
     ///
     /// # Errors
     /// As [`preview_epochs`](Self::preview_epochs).
-    pub fn rate_change(&self, planned: usize, steps: u64) -> Result<Option<RateChange>> {
-        if planned == self.fit.epochs {
+    pub fn rate_change(
+        &self,
+        planned: usize,
+        steps: u64,
+        stop: &StopHandle,
+    ) -> Result<Option<RateChange>> {
+        if planned == self.fit.epochs || !self.changes_rate()? {
             return Ok(None);
         }
         let mut then = self.clone();
         then.fit.epochs = planned;
-        let (then, now) = (then.preview(None)?.1, self.preview(None)?.1);
+        let until = Until { steps, stop: stop.clone() };
+        let (then, now) = (then.preview(None, &until)?.1, self.preview(None, &until)?.1);
         let done = then.iter().zip(&now).take_while(|(then, _)| then.step < steps);
         let mut changes = done.filter(|(then, now)| then.rate != now.rate);
         let change = changes.next().map(|(then, now)| RateChange {
@@ -100,7 +128,14 @@ impl Recipe {
         Ok(change)
     }
 
-    fn preview(&self, log: Option<&TrainingLog>) -> Result<(Vec<f64>, Vec<Step>)> {
+    /// Whether the rate may be another at one step than at another, before any metric is known.
+    fn changes_rate(&self) -> Result<bool> {
+        let by_callback =
+            self.callbacks("".as_ref())?.iter().any(|callback| changes_rate(&**callback, false));
+        Ok(by_callback || matches!(self.learning_rate()?, Rate::Schedule(_)))
+    }
+
+    fn preview(&self, log: Option<&TrainingLog>, until: &Until) -> Result<(Vec<f64>, Vec<Step>)> {
         let samples = self.fit.trained_samples(self.load_data()?.len(), self.data.validation_split);
         let rows = log.map_or(Ok(Vec::new()), replay::rows)?;
         let callbacks: Vec<Box<dyn Callback>> = self
@@ -109,7 +144,8 @@ impl Recipe {
             .filter(|callback| changes_rate(&**callback, log.is_some()))
             .collect();
         let steps = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&steps);
+        let (seen, until, end) = (Arc::clone(&steps), until.clone(), StopHandle::default());
+        let stop = end.clone();
         let preview = LambdaCallback::new("preview")
             .on_epoch_begin(|run| {
                 let epoch = run.progress.epoch;
@@ -119,6 +155,10 @@ impl Recipe {
                 Ok(())
             })
             .on_backward_end(move |run, step| {
+                let is_last = run.progress.step.saturating_add(1) >= until.steps;
+                if until.stop.is_stopped() || (is_last && !step.is_accumulating()) {
+                    stop.stop();
+                }
                 if !step.is_accumulating() {
                     let Progress { epoch, step, .. } = run.progress;
                     let step = Step { epoch, step, rate: run.learning_rate.get() };
@@ -129,6 +169,7 @@ impl Recipe {
         let learner = RecordedLearner::new(&rows, &callbacks);
         let mut trainer = Trainer::new(learner, self.learning_rate()?)
             .console(Console::silent())
+            .stop_with(end)
             .rehearse()
             .callbacks(callbacks)
             .callback(preview);
