@@ -85,6 +85,13 @@ fn damage_to_any_file_is_found_and_named() {
     let found = seen["found"].as_array().unwrap();
     assert!(found.iter().any(|f| f["what"] == *missing && f["text"] == "damaged: it is missing"));
     fs::rename(place.path("elsewhere"), &at).unwrap();
+    fs::rename(place.path("run/recipe.toml"), place.path("elsewhere")).unwrap();
+    let seen = verify(&place, 1);
+    let found = seen["found"].as_array().unwrap();
+    assert!(
+        found.iter().any(|f| f["what"] == "recipe.toml" && f["text"] == "damaged: it is missing")
+    );
+    fs::rename(place.path("elsewhere"), place.path("run/recipe.toml")).unwrap();
     fs::remove_file(place.path("run/journal.jsonl")).unwrap();
     assert!(verify(&place, 1)["found"][0]["text"] == "damaged: it is missing");
 }
@@ -119,7 +126,9 @@ fn what_kills_leave_is_named_and_is_no_damage() {
 #[test]
 fn a_run_is_well_while_it_trains_and_is_not_disturbed() {
     let place = Place::new();
-    let set = ["--set", "fit.epochs=100000", "--set", "callbacks.2.patience=100000"];
+    let mut set = vec!["--set", "fit.epochs=100000", "--set", "callbacks.2.patience=100000"];
+    // A checkpoint is gone as soon as the next is there.
+    set.extend(["--set", "checkpoint.every_steps=1", "--set", "checkpoint.keep=1"]);
     let run = place.start(&[&["train", "--dir", "run"], &set[..]].concat(), "Epoch 2/");
     for _ in 0..40 {
         let seen = verify(&place, 0);
@@ -139,6 +148,9 @@ fn a_folder_without_a_run_is_wrong_usage() {
     }
     place.run(&["verify"]).fails(2, &["--dir"]);
     assert!(place.list("empty").is_empty());
+    // As `train --resume` and `runs` call it.
+    place.write("empty/summary.json", "{}");
+    place.run(&["verify", "--dir", "empty"]).fails(2, &["`empty` holds a run without a journal"]);
 }
 
 #[cfg(unix)]
@@ -150,4 +162,53 @@ fn names_from_a_run_do_not_steer_the_terminal() {
     let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
     assert!(!seen.contains('\u{1b}') && !seen.contains("\nall is well"), "{seen}");
     assert!(seen.contains("\\u{1b}[31m"), "{seen}");
+}
+
+#[test]
+fn a_folder_that_a_callback_writes_into_is_looked_at_file_by_file() {
+    let place = Place::new();
+    let recipe = place.run(&["recipe"]).ok().stdout;
+    let board = "[[callbacks]]\ntype = \"tensor_board\"\nlog_dir = \"board/logs\"\n";
+    place.write("x.toml", format!("{recipe}\n{board}"));
+    let args = ["train", "x.toml", "--dir", "run", "--verbose", "0", "--set", "fit.epochs=2"];
+    place.run(&args).ok();
+    let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
+    assert!(seen.contains("board/logs: 2 files, "), "{seen}");
+    assert!(seen.contains(": all is well"), "{seen}");
+}
+
+#[test]
+fn a_log_that_lacks_epochs_is_told_and_is_no_damage() {
+    let place = Place::new();
+    place.run(&["train", "--dir", "run", "--verbose", "0", "--set", "fit.epochs=3"]).ok();
+    let mut log = place.json("run/experiment_log.json");
+    log.as_array_mut().unwrap().pop();
+    place.write("run/experiment_log.json", log.to_string());
+    let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
+    assert!(seen.contains("experiment_log.json: 2 epochs; the journal has 3\n"), "{seen}");
+}
+
+#[test]
+fn runs_and_verify_agree_about_a_journal() {
+    let place = Place::new();
+    place.run(&["train", "--dir", "runs/a", "--verbose", "0", "--set", "fit.epochs=2"]).ok();
+    let journal = place.path("runs/a/journal.jsonl");
+    let good = fs::read(&journal).unwrap();
+    let check = |text: Option<&[u8]>, is_damaged: bool| {
+        match text {
+            Some(text) => fs::write(&journal, text).unwrap(),
+            None => fs::remove_file(&journal).unwrap(),
+        }
+        let listed = place.run(&["runs"]).ok().stdout;
+        assert_eq!(listed.contains("journal damaged"), is_damaged, "{listed}");
+        let seen = place.run(&["verify", "--dir", "runs/a"]).stdout;
+        assert_eq!(seen.contains("journal.jsonl: damaged"), is_damaged, "{seen}");
+    };
+    check(Some(&good), false);
+    check(Some(b"no record\n"), true);
+    check(Some(b""), true);
+    check(None, true);
+    // What a kill in the first instants leaves.
+    fs::remove_dir_all(place.path("runs/a/checkpoints")).unwrap();
+    check(Some(b""), false);
 }

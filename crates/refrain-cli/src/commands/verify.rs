@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use refrain::checkpoint::{CheckpointReport, Record, RunReport, inspect, remains, verify as read};
-use refrain::files::Files;
+use refrain::files::{Files, Kind};
 use refrain::plot::TrainingLog;
 use refrain::weights::Weights;
 use refrain::{Error, Escaped, Recipe, Registry, Result};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
 use crate::output::{count, say};
-use crate::run_state::State;
+use crate::run_folder::without_journal;
+use crate::run_state::{State, journal_damage};
 use crate::{FAILED, FINISHED};
 
 /// A summary or a picture longer than this (1 GiB) is none.
@@ -46,16 +47,15 @@ impl Found {
 pub(crate) fn verify(args: &VerifyArgs, registry: &Arc<Registry>) -> Result<u8> {
     let (files, dir) = (Files::default(), args.dir.as_path());
     let name = dir.display();
-    let no_run = || Error::config(format!("`{name}` holds no run; `refrain runs` lists runs"));
-    let run = inspect(&files, dir)?.ok_or_else(no_run)?;
+    let Look { run, checkpoints, is_still } = look(&files, dir)?;
     let state = State::of(&run);
-    let checkpoints = read(&files, dir)?;
-    // Once more: a run that trains has written on meanwhile.
-    let later = inspect(&files, dir)?.ok_or_else(no_run)?;
-    let mut found = vec![journal(&files, &later, &checkpoints)];
+    let mut found = vec![journal(&run, &checkpoints)];
     found.extend(checkpoints.iter().map(checkpoint));
-    found.extend(lost(&run, &checkpoints, dir)?);
-    found.extend(outputs(&files, registry, dir));
+    if is_still {
+        found.extend(lost(&run, &checkpoints, dir)?);
+    }
+    found.extend(recipe_is_missing(&files, &checkpoints, dir)?);
+    found.extend(outputs(&files, registry, &run));
     let remains = remains(&files, dir)?;
     for path in &remains.leftovers {
         let text = match state {
@@ -96,16 +96,45 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Arc<Registry>) -> Result<u8> 
     Ok(if damaged == 0 { FINISHED } else { FAILED })
 }
 
-fn journal(files: &Files, run: &RunReport, checkpoints: &[CheckpointReport]) -> Found {
+/// A run at one moment.
+struct Look {
+    run: RunReport,
+    checkpoints: Vec<CheckpointReport>,
+    /// Whether it stood still for the moment: what its journal names and its folder lacks is lost.
+    is_still: bool,
+}
+
+/// Looks until the run has written nothing while it was looked at; not for ever.
+fn look(files: &Files, dir: &Path) -> Result<Look> {
+    const LOOKS: usize = 10;
+    let inspected = || inspect(files, dir)?.ok_or_else(|| no_run(dir));
+    let mut before = inspected()?;
+    let mut looks = 0;
+    loop {
+        let checkpoints = read(files, dir)?;
+        let run = inspected()?;
+        looks += 1;
+        let is_still = run.journal.entries.len() == before.journal.entries.len();
+        if is_still || looks == LOOKS {
+            return Ok(Look { run, checkpoints, is_still });
+        }
+        before = run;
+    }
+}
+
+fn no_run(dir: &Path) -> Error {
+    let name = dir.display();
+    Error::config(match without_journal(dir) {
+        Some(what) => format!("`{name}` holds {what}; there is nothing to verify"),
+        None => format!("`{name}` holds no run; `refrain runs` lists runs"),
+    })
+}
+
+fn journal(run: &RunReport, checkpoints: &[CheckpointReport]) -> Found {
     const WHAT: &str = "journal.jsonl";
     let journal = &run.journal;
-    match files.exists(&run.folder.join(WHAT)) {
-        Ok(true) => {}
-        Ok(false) => return Found::damaged(WHAT, "it is missing"),
-        Err(error) => return Found::damaged(WHAT, error),
-    }
-    if !journal.damage.is_empty() {
-        return Found::damaged(WHAT, journal.damage.join("; "));
+    if let Some(damage) = journal_damage(run) {
+        return Found::damaged(WHAT, damage);
     }
     // An epoch's record is durable before a checkpoint that has the epoch.
     let of_run = checkpoints.iter().filter_map(|report| report.manifest.as_ref().ok());
@@ -166,8 +195,30 @@ fn lost(run: &RunReport, there: &[CheckpointReport], dir: &Path) -> Result<Optio
     Ok((!is_there).then(lost))
 }
 
+/// The recipe, where it is not there.
+fn recipe_is_missing(
+    files: &Files,
+    checkpoints: &[CheckpointReport],
+    dir: &Path,
+) -> Result<Option<Found>> {
+    const WHAT: &str = "recipe.toml";
+    if files.exists(&dir.join(WHAT))? {
+        return Ok(None);
+    }
+    // Only this command describes the data so; a run of somebody's own program has no recipe.
+    let mut manifests = checkpoints.iter().filter_map(|report| report.manifest.as_ref().ok());
+    let is_of_recipe = manifests.any(|manifest| manifest.config.contains_key("data.contents"))
+        || files.exists(&dir.join("summary.json"))?;
+    Ok(Some(match is_of_recipe {
+        true => Found::damaged(WHAT, "it is missing"),
+        false => Found::good(WHAT, "there is none; --resume needs one, named"),
+    }))
+}
+
 /// The run's other files: those that are there.
-fn outputs(files: &Files, registry: &Arc<Registry>, dir: &Path) -> Vec<Found> {
+fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Found> {
+    let dir = run.folder.as_path();
+    let recorded = run.journal.epochs().len();
     let mut found = Vec::new();
     let mut look = |name: &str, read: &dyn Fn(&Path) -> Result<String>| {
         let path = dir.join(name);
@@ -198,18 +249,51 @@ fn outputs(files: &Files, registry: &Arc<Registry>, dir: &Path) -> Vec<Found> {
         };
         match output.extension().and_then(|extension| extension.to_str()) {
             Some("json") => look(name, &|path| {
-                // That of a logger that was disabled, or of a run before its first epoch.
-                if serde_json::from_slice(&files.read(path, MAX_BYTES)?).ok() == Some(json!([])) {
-                    return Ok(count(0, "epoch"));
+                let is_empty =
+                    serde_json::from_slice(&files.read(path, MAX_BYTES)?).ok() == Some(json!([]));
+                let epochs = match is_empty {
+                    true => 0,
+                    false => TrainingLog::read(path).map_err(Error::wrap)?.epochs().len(),
+                };
+                let mut text = count(epochs, "epoch");
+                if epochs < recorded {
+                    // No damage: that of a logger that was disabled, or that is about to write.
+                    text.push_str(&format!("; the journal has {recorded}"));
                 }
-                let log = TrainingLog::read(path).map_err(Error::wrap)?;
-                Ok(count(log.epochs().len(), "epoch"))
+                Ok(text)
             }),
             Some("safetensors") => look(name, &weights),
+            _ if output.is_dir() => look(name, &|path| folder(files, path)),
             _ => look(name, &|path| Ok(format!("{} bytes", files.read(path, MAX_BYTES)?.len()))),
         }
     }
     found
+}
+
+/// A folder that a callback writes into: every file below it is read; links are not followed.
+fn folder(files: &Files, path: &Path) -> Result<String> {
+    let (mut n, mut bytes) = (0, 0_u64);
+    let mut left = vec![path.to_owned()];
+    while let Some(folder) = left.pop() {
+        let names = files.disk().list(&folder);
+        for name in names.map_err(|e| Error::file("read the folder", &folder, e))? {
+            let path = folder.join(name);
+            match files.disk().kind(&path) {
+                Ok(Kind::Folder) => left.push(path),
+                Ok(Kind::File(_)) => match files.read(&path, MAX_BYTES) {
+                    Ok(read) => {
+                        n += 1;
+                        bytes = bytes.saturating_add(read.len() as u64);
+                    }
+                    // Removed by the run itself meanwhile.
+                    Err(_) if matches!(files.exists(&path), Ok(false)) => {}
+                    Err(error) => return Err(error),
+                },
+                _ => {}
+            }
+        }
+    }
+    Ok(format!("{}, {bytes} bytes", count(n, "file")))
 }
 
 fn weights(path: &Path) -> Result<String> {
