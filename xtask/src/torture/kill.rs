@@ -36,6 +36,7 @@ struct Counts {
     kills: AtomicU64,
     early: AtomicU64,
     raised: AtomicU64,
+    by_itself: AtomicU64,
     in_save: AtomicU64,
     in_file: AtomicU64,
 }
@@ -55,13 +56,14 @@ pub(super) fn prove(torture: &Torture) -> Result<Verdict> {
     })?;
     let n = |count: &AtomicU64| count.load(Ordering::Relaxed);
     Ok(Verdict::Held(format!(
-        "{} kills in {} runs of {} recipes ({} of them went on to more epochs than they began with; {} \
-         kills soon after a resume, {} inside a save, {} inside the writing of another file), 0 \
-         differences",
+        "{} kills in {} runs of {} recipes ({} of them went on to more epochs than they began with, {} \
+         resumes without the recipe's name; {} kills soon after a resume, {} inside a save, {} inside the \
+         writing of another file), 0 differences",
         n(&counts.kills),
         n(&counts.runs),
         references.len(),
         n(&counts.raised),
+        n(&counts.by_itself),
         n(&counts.early),
         n(&counts.in_save),
         n(&counts.in_file),
@@ -90,7 +92,10 @@ fn killed(torture: &Torture, number: u64, reference: &Reference, counts: &Counts
         let part = random.unit() * if is_early { SOON } else { 1.0 };
         let instant = reference.time.mul_f64(part);
         let was_begun = case.run().exists();
-        let mut line = case.train(was_begun);
+        // A folder that is there has its recipe, whenever the run was killed: nobody names it again.
+        let by_itself = was_begun && random.below(2) == 0;
+        let mut line = if by_itself { case.go_on_by_itself() } else { case.train(was_begun) };
+        counts.by_itself.fetch_add(u64::from(by_itself), Ordering::Relaxed);
         let is_shorter = is_raised && i == 0;
         if is_shorter {
             line.extend(["--set", FEWER_EPOCHS].map(Into::into));

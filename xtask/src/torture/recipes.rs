@@ -25,6 +25,7 @@ const EACH: &str = "model_checkpoint, filepath = \"weights/{epoch:02d}.safetenso
 const EMA: &str = "swap_ema_weights, ema_momentum = 0.9, ema_overwrite_frequency = 10";
 const SWAP: &str = "swap_ema_weights, ema_momentum = 0.9, swap_on_epoch = true";
 const SWA: &str = "stochastic_weight_averaging, start_epoch = 3, swa_lr = 0.02";
+const BOARD: &str = "tensor_board, log_dir = \"board\", histogram_freq = 1";
 const ACCUMULATE: &str = "gradient_accumulation, steps = 5";
 
 /// One run of each optimizer with each callback that has a state, with checkpoints after epochs and
@@ -45,6 +46,7 @@ pub(super) fn all() -> Vec<Variant> {
         variant("adam_swa_steps", ADAM, "every_steps = 11\nevery_epochs = 1", &[SWA, LOGS]),
         variant("sgd_accumulation", SGD, "every_steps = 1", &[ACCUMULATE, LOGS]),
         variant("adam_accumulation_seconds", ADAM, "every_seconds = 0.01", &[ACCUMULATE, LOGS]),
+        variant("sgd_board_steps", SGD, "every_steps = 7", &[PLATEAU, BOARD, LOGS]),
         variant("adam_all", ADAM, "every_steps = 3", &[ACCUMULATE, EMA, PLATEAU, LOGS, BEST, STOP]),
     ]
 }

@@ -117,6 +117,13 @@ impl<'a> Case<'a> {
         args
     }
 
+    /// The arguments that go on with the run by its own recipe, without naming one.
+    pub(super) fn go_on_by_itself(&self) -> Vec<OsString> {
+        let mut args = self.train(true);
+        args.retain(|arg| *arg != *self.recipe.as_os_str());
+        args
+    }
+
     /// Trains to the end; whatever the end is.
     pub(super) fn train_on(&self, resume: bool) -> Result<Finished> {
         self.finish(&self.train(resume))
