@@ -54,7 +54,7 @@ def ratios(result):
     """Our time ÷ each peer's, and the times."""
     labels = columns(result["works"])
     others = {name: label for name, label in labels.items() if name != peers.OURS}
-    rows = [["work", "Refrain", *(f"÷ {label}" for label in others.values()), "goal"]]
+    rows = [["work", "Refrain", *(f"÷ {label}" for label in others.values()), "÷ fastest", "goal"]]
     for name, measured in result["works"].items():
         ours = measured.get(peers.OURS, {})
         row = [f"`{name}`", time(ours)]
@@ -63,12 +63,19 @@ def ratios(result):
             if entry and "ratio" in entry:
                 low, high = entry["ratio"]["quartiles"]
                 row.append(
-                    f"**{entry['ratio']['median']:.3g}** ({low:.3g} to {high:.3g}), {time(entry)}"
+                    f"{entry['ratio']['median']:.3g} ({low:.3g} to {high:.3g}), {time(entry)}"
                 )
             else:
                 row.append(time(entry) if entry else "–")
-        rows.append([*row, f"≤ {works.WORKS[name]['goal']}"])
+        rows.append([*row, fastest(name, measured), f"≤ {works.WORKS[name]['goal']}"])
     return table(rows)
+
+
+def fastest(name, measured):
+    """Against the fastest of those that the goal is about."""
+    asked = works.WORKS[name].get("goal_of", measured)
+    medians = [e["ratio"]["median"] for peer, e in measured.items() if "ratio" in e and peer in asked]
+    return f"**{max(medians):.3g}**" if medians else "–"
 
 
 def memory(result):
