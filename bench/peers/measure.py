@@ -3,12 +3,11 @@
 import contextlib
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import tempfile
 import time
-
-import pathlib
 
 import peers
 import works
@@ -17,7 +16,6 @@ from process import Process
 
 # How far from the others a peer's loss may be, to count as having done the same work.
 TOLERANCE = 1e-3
-WARM_UP = {"epoch": 1, "predict": 1}
 PREDICTIONS = 1000
 
 
@@ -122,7 +120,7 @@ def digits(peer, log):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         command = peers.PEERS[peer].digits(folder)
-        variables = os.environ | peers.THREADS | peers.PEERS[peer].variables
+        variables = os.environ | peers.VARIABLES | peers.PEERS[peer].variables
         with open(log, "w") as file:
             began = time.perf_counter()
             process = subprocess.Popen(command, stdout=file, stderr=file, env=variables)

@@ -6,14 +6,16 @@ import typing
 import environments
 import works
 
-# Two threads each. Threads that wait for work sleep at once, or nearly: peers take turns, and one
-# that spins would take the processor from the next.
-THREADS = {
+# Of every peer. Two threads each.
+VARIABLES = {
     "OMP_NUM_THREADS": "2",
     "MKL_NUM_THREADS": "2",
     "RAYON_NUM_THREADS": "2",
     # One thread for other people's BLAS: numpy's has nothing to do here.
     "OPENBLAS_NUM_THREADS": "1",
+    # Threads that wait for work sleep at once. Peers take turns, and one that spins (ACTIVE) takes
+    # the processor from the next; without the variable, PyTorch took five times as long beside
+    # other load.
     "OMP_WAIT_POLICY": "PASSIVE",
     # f32 means f32.
     "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",

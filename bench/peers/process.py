@@ -28,7 +28,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=file,
                 text=True,
-                env=os.environ | peers.THREADS | peer.variables,
+                env=os.environ | peers.VARIABLES | peer.variables,
             )
         first = self._read()
         if "skip" in first:

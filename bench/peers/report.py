@@ -29,9 +29,10 @@ def main():
 
 def render(result):
     machine = result["machine"]
+    rounds = "1 round" if result["rounds"] == 1 else f"{result['rounds']} rounds"
     head = (
         f"{machine['cpu']}, {machine['cores']} cores used, Linux {machine['kernel']}, "
-        f"{result['date']}, {result['rounds']} rounds. {versions(result)}."
+        f"{result['date']}, {rounds}. {versions(result)}."
     )
     parts = [head]
     if any(result["works"].values()):
@@ -46,7 +47,8 @@ def versions(result):
     for measured in result["works"].values():
         for entry in measured.values():
             found |= entry.get("versions", {})
-    found |= {"Rust": machine_rust} if (machine_rust := result["machine"]["rust"]) else {}
+    if result["machine"]["rust"]:
+        found["Rust"] = result["machine"]["rust"]
     return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
 
 
@@ -74,7 +76,11 @@ def ratios(result):
 def fastest(name, measured):
     """Against the fastest of those that the goal is about."""
     asked = works.WORKS[name].get("goal_of", measured)
-    medians = [e["ratio"]["median"] for peer, e in measured.items() if "ratio" in e and peer in asked]
+    medians = [
+        entry["ratio"]["median"]
+        for peer, entry in measured.items()
+        if "ratio" in entry and peer in asked
+    ]
     return f"**{max(medians):.3g}**" if medians else "–"
 
 

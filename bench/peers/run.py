@@ -27,11 +27,13 @@ def main():
     cores = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, cores)
 
+    peers.VARIABLES.update(text.partition("=")[::2] for text in options.variable)
     chosen = [name for name in peers.PEERS if name in options.peers]
     result = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(len(cores)),
         "commit": commit(),
+        "variables": peers.VARIABLES,
         "rounds": options.rounds,
         "works": {},
         "steady": {},
@@ -74,6 +76,13 @@ def arguments():
         type=pathlib.Path,
         default=REPOSITORY.parent / "shared" / "datasets" / "mnist10k",
         help="the folder of MNIST's four files, gzipped",
+    )
+    parser.add_argument(
+        "--variable",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an environment variable of all peers, instead of the one in peers.py; may be repeated",
     )
     results = REPOSITORY / "bench" / "results"
     parser.add_argument("--output", type=pathlib.Path, default=results / "peers.json")

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use refrain::burn::tensor::{Int, Tensor, TensorData};
+use refrain::event::Hook;
 use refrain::layers::Dense;
 use refrain::prelude::*;
 use refrain::weights::Weights;
-use refrain::{Access, Activation, AnyTensor, Hook, SequentialBuilder};
+use refrain::{Access, Activation, AnyTensor, SequentialBuilder};
 
 #[path = "../../peers/commands.rs"]
 mod commands;
