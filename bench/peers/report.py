@@ -30,6 +30,8 @@ def main():
 def render(result):
     machine = result["machine"]
     rounds = "1 round" if result["rounds"] == 1 else f"{result['rounds']} rounds"
+    if result.get("steady"):
+        rounds = "each alone"
     head = (
         f"{machine['cpu']}, {machine['cores']} cores used, Linux {machine['kernel']}, "
         f"{result['date']}, {rounds}. {versions(result)}."
@@ -39,7 +41,20 @@ def render(result):
         parts += [ratios(result), memory(result)]
     if result.get("steady"):
         parts.append(steady(result))
+    parts += skipped(result)
     return "\n\n".join(parts)
+
+
+def skipped(result):
+    """What has no numbers, and why."""
+    lines = [
+        f"- `{name}`, {entry['label']}: {entry['skipped']}"
+        for part in ("works", "steady")
+        for name, measured in result[part].items()
+        for entry in measured.values()
+        if "skipped" in entry
+    ]
+    return ["Skipped:\n\n" + "\n".join(lines)] if lines else []
 
 
 def versions(result):
@@ -64,9 +79,8 @@ def ratios(result):
             entry = measured.get(other)
             if entry and "ratio" in entry:
                 low, high = entry["ratio"]["quartiles"]
-                row.append(
-                    f"{entry['ratio']['median']:.3g} ({low:.3g} to {high:.3g}), {time(entry)}"
-                )
+                middle = entry["ratio"]["median"]
+                row.append(f"{middle:.3g} ({low:.3g} to {high:.3g}), {time(entry)}")
             else:
                 row.append(time(entry) if entry else "–")
         rows.append([*row, fastest(name, measured), f"≤ {works.WORKS[name]['goal']}"])

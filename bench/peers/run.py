@@ -82,7 +82,7 @@ def arguments():
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an environment variable of all peers, instead of the one in peers.py; may be repeated",
+        help="an environment variable of all peers, in place of what peers.py says",
     )
     results = REPOSITORY / "bench" / "results"
     parser.add_argument("--output", type=pathlib.Path, default=results / "peers.json")
