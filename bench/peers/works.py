@@ -7,8 +7,10 @@ CLASSES = 10
 SIDE = 28
 
 SGD = {"type": "sgd", "learning_rate": 0.1, "momentum": 0.9}
-# Keras' epsilon; the others have another default.
-ADAM = {"type": "adam", "learning_rate": 1e-3, "epsilon": 1e-7}
+# PyTorch's epsilon. Keras adds it before the correction of the second moment, the others after it:
+# with Keras' own, 1e-7, the two part by more than 1e-3 in an epoch of the LSTM, whose gradients are
+# small.
+ADAM = {"type": "adam", "learning_rate": 1e-3, "epsilon": 1e-8}
 
 
 def dense(units, activation):

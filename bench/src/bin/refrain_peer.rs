@@ -71,7 +71,7 @@ fn main() -> Result {
     let model = model.build(0)?;
 
     if work.ends_with("_adam") {
-        let trainer = Trainer::compile(model, Adam::new(0.001), loss);
+        let trainer = Trainer::compile(model, Adam::new(0.001).epsilon(1e-8), loss);
         serve(trainer, &weights, &arrays, shape, &pixels)
     } else if work == "predict_one" {
         let mut trainer = Trainer::compile(model, Sgd::new(0.1), loss);
