@@ -71,7 +71,8 @@ fn main() -> Result {
     let model = model.build(0)?;
 
     if work.ends_with("_adam") {
-        let trainer = Trainer::compile(model, Adam::new(0.001).epsilon(1e-8), loss);
+        let epsilon = if work == "lstm_adam" { 1e-8 } else { 1e-7 };
+        let trainer = Trainer::compile(model, Adam::new(0.001).epsilon(epsilon), loss);
         serve(trainer, &weights, &arrays, shape, &pixels)
     } else if work == "predict_one" {
         let mut trainer = Trainer::compile(model, Sgd::new(0.1), loss);

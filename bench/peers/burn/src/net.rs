@@ -118,7 +118,8 @@ pub fn losses(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
 /// The optimizer of a work, and its rate.
 pub fn optimizer(work: &str) -> (ModuleOptimizer, f64) {
     if work.ends_with("_adam") {
-        return (AdamConfig::new().with_epsilon(1e-8).init(), 1e-3);
+        let epsilon = if work == "lstm_adam" { 1e-8 } else { 1e-7 };
+        return (AdamConfig::new().with_epsilon(epsilon).init(), 1e-3);
     }
     let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
     (SgdConfig::new().with_momentum(Some(momentum)).init(), 0.1)
