@@ -82,8 +82,27 @@ impl Initializer {
         self.fill(shape, &mut stream(seed, layer))
     }
 
-    pub(crate) fn fill(self, [inputs, outputs]: [usize; 2], rng: &mut ChaCha8Rng) -> Vec<f32> {
-        let (fan_in, fan_out) = (inputs as f64, outputs as f64);
+    /// A convolution's kernel, `[filters, inputs of each]`; each input reaches `area` outputs of a
+    /// filter.
+    pub(crate) fn filters(
+        self,
+        inputs: usize,
+        filters: usize,
+        area: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<f32> {
+        let kernel = self.spread([inputs, filters], area, rng);
+        let of_filter = |filter: usize| kernel.iter().copied().skip(filter).step_by(filters);
+        (0..filters).flat_map(of_filter).collect()
+    }
+
+    pub(crate) fn fill(self, shape: [usize; 2], rng: &mut ChaCha8Rng) -> Vec<f32> {
+        self.spread(shape, 1, rng)
+    }
+
+    /// A kernel `[inputs, outputs]` where each input reaches `area` times as many outputs.
+    fn spread(self, [inputs, outputs]: [usize; 2], area: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let (fan_in, fan_out) = (inputs as f64, outputs as f64 * area as f64);
         let mut fill = |mut next: Box<dyn FnMut(&mut ChaCha8Rng) -> f64>| {
             (0..inputs * outputs).map(|_| next(rng) as f32).collect()
         };

@@ -46,6 +46,7 @@ mod weights;
 
 mod activation;
 mod initializer;
+mod kernels;
 pub mod layers;
 mod sequential;
 mod step_state;

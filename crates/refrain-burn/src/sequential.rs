@@ -11,7 +11,7 @@ use refrain_core::{Error, Escaped, Result};
 use crate::activation::Activation;
 use crate::any_tensor::AnyTensor;
 use crate::forward::{ClosingActivation, Forward, Pass};
-use crate::layers::{DenseLayer, Kind, Layer, LayerConfig, Place};
+use crate::layers::{Kind, Layer, LayerConfig, Place};
 use crate::summary::{Summary, SummaryRow};
 use crate::weights;
 
@@ -19,7 +19,8 @@ use crate::weights;
 ///
 /// Takes batches of any rank ([`AnyTensor`]) and gives rows, `[samples, elements of an output]`.
 /// Initial weights are a function of the seed alone. Weights are named after their layer:
-/// `dense.weight` `[inputs, units]`, `dense.bias`, `dense_1.weight`, ...
+/// `dense.weight` `[inputs, units]`, `dense.bias`, `dense_1.weight`, `conv2d.weight`
+/// `[filters, channels, height, width]`, ...
 ///
 /// # Example
 /// ```
@@ -78,44 +79,28 @@ impl Sequential {
 
     /// Layers, shapes and numbers of weights; displays as Keras' `summary()`.
     pub fn summary(&self) -> Summary {
-        let rows = self.layers.iter().map(|layer| {
-            let parameters = match &layer.kind {
-                Kind::Dense(dense) => Module::num_params(dense),
-                Kind::Flatten | Kind::Dropout(_) | Kind::Activation(_) => 0,
-            };
-            SummaryRow {
-                name: layer.name.clone(),
-                type_name: layer.type_name().to_owned(),
-                output_shape: layer.output_shape.clone(),
-                parameters,
-            }
+        let rows = self.layers.iter().map(|layer| SummaryRow {
+            name: layer.name.clone(),
+            type_name: layer.type_name().to_owned(),
+            output_shape: layer.output_shape.clone(),
+            parameters: layer.kind.num_params(),
         });
         // Without autodiff every weight looks frozen; `train` shows what training would see.
         let (trained, frozen) = weights::count(&self.clone().train());
         Summary { rows: rows.collect(), trainable: trained, non_trainable: frozen }
     }
 
-    /// The same stack with each dense layer changed.
-    fn map_dense(mut self, mut change: impl FnMut(&str, DenseLayer) -> DenseLayer) -> Self {
-        self.layers = self
-            .layers
-            .into_iter()
-            .map(|layer| match layer.kind {
-                Kind::Dense(dense) => {
-                    let kind = Kind::Dense(change(&layer.name, dense));
-                    Layer { kind, ..layer }
-                }
-                _ => layer,
-            })
-            .collect();
+    /// The same stack with each layer's weights changed.
+    fn map_layers(mut self, mut change: impl FnMut(&str, Kind) -> Kind) -> Self {
+        let layers = self.layers.into_iter();
+        let change = |layer: Layer| Layer { kind: change(&layer.name, layer.kind), ..layer };
+        self.layers = layers.map(change).collect();
         self
     }
 
-    fn dense_layers(&self) -> impl Iterator<Item = (&str, &DenseLayer)> {
-        self.layers.iter().filter_map(|layer| match &layer.kind {
-            Kind::Dense(dense) => Some((layer.name.as_str(), dense)),
-            _ => None,
-        })
+    /// Layers that have weights.
+    fn weighted(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(|layer| layer.kind.has_weights())
     }
 }
 
@@ -166,6 +151,7 @@ impl SequentialBuilder {
         for (index, config) in (0..).zip(&self.layers) {
             let place = Place {
                 name: names.name(config)?,
+                type_name: config.type_name(),
                 index,
                 input_shape: &shape,
                 seed,
@@ -267,43 +253,46 @@ impl Forward for Sequential {
 /// `layers.0.Dense.weight`.
 impl Module for Sequential {
     fn collect_devices(&self, devices: Devices) -> Devices {
-        self.dense_layers().fold(devices, |devices, (_, dense)| dense.collect_devices(devices))
+        self.layers.iter().fold(devices, |devices, layer| layer.kind.collect_devices(devices))
     }
 
     fn fork(self, device: &Device) -> Self {
-        self.map_dense(|_, dense| dense.fork(device))
+        self.map_layers(|_, layer| layer.fork(device))
     }
 
     fn to_device(self, device: &Device) -> Self {
-        self.map_dense(|_, dense| dense.to_device(device))
+        self.map_layers(|_, layer| layer.to_device(device))
     }
 
     fn train(self) -> Self {
-        self.map_dense(|_, dense| dense.train())
+        self.map_layers(|_, layer| layer.train())
     }
 
     fn valid(&self) -> Self {
-        self.clone().map_dense(|_, dense| dense.valid())
+        self.clone().map_layers(|_, layer| layer.valid())
     }
 
     fn materialize(self) -> Self {
-        self.map_dense(|_, dense| dense.materialize())
+        self.map_layers(|_, layer| layer.materialize())
     }
 
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        for (name, dense) in self.dense_layers() {
+        for Layer { name, kind, .. } in self.weighted() {
             visitor.enter_module(name, "Struct:Sequential");
-            dense.visit(visitor);
+            kind.visit(visitor);
             visitor.exit_module(name, "Struct:Sequential");
         }
     }
 
     fn map<V: ModuleMapper>(self, mapper: &mut V) -> Self {
-        self.map_dense(|name, dense| {
+        self.map_layers(|name, layer| {
+            if !layer.has_weights() {
+                return layer;
+            }
             mapper.enter_module(name, "Struct:Sequential");
-            let dense = dense.map(mapper);
+            let layer = layer.map(mapper);
             mapper.exit_module(name, "Struct:Sequential");
-            dense
+            layer
         })
     }
 }

@@ -247,3 +247,37 @@ fn a_link_that_leads_nowhere_is_no_folder() {
 fn numbers(list: &serde_json::Value) -> Vec<f64> {
     list.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
+
+const CNN: &str = r#"name = "cnn"
+seed = 1
+[data]
+source = "digits"
+validation_split = 0.2
+[model]
+layers = [
+  { type = "conv2d", filters = 8, kernel_size = [3, 3], activation = "relu", padding = "same" },
+  { type = "max_pooling2d" },
+  { type = "conv2d", filters = 16, kernel_size = 3, activation = "relu", name = "second" },
+  { type = "average_pooling2d", pool_size = 2, strides = 1, padding = "same" },
+  { type = "flatten" },
+  { type = "dense", units = 10, activation = "softmax" },
+]
+[compile]
+optimizer = { type = "adam", learning_rate = 0.01 }
+loss = "sparse_categorical_crossentropy"
+metrics = ["accuracy"]
+[fit]
+epochs = 10
+batch_size = 64
+"#;
+
+#[test]
+fn a_convolutional_network_learns() {
+    let place = Place::new();
+    place.write("cnn.toml", CNN);
+    place.run(&["train", "cnn.toml"]).ok();
+    let summary = place.json("runs/cnn/summary.json");
+    assert_eq!(summary["parameters"], 8 * 9 + 8 + 16 * 8 * 9 + 16 + 16 * 4 * 10 + 10);
+    let accuracy = numbers(&summary["history"]["val_accuracy"]);
+    assert!(accuracy.last().unwrap() > &0.85, "{accuracy:?}");
+}

@@ -5,13 +5,10 @@ use burn::tensor::module::linear;
 use burn::tensor::{Tensor, TensorData};
 use refrain_core::Result;
 
-use super::{LayerConfig, Place};
+use super::{LayerConfig, MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
 use crate::initializer::{Initializer, stream};
-
-/// More weights than this in one layer (8 GiB of f32) are taken for a mistake.
-const MAX_WEIGHTS: usize = 1 << 31;
 
 /// `activation(input × weight + bias)` on vectors.
 ///

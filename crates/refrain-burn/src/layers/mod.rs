@@ -1,10 +1,15 @@
 //! The layers of a [`Sequential`](crate::Sequential): what can be asked for, and what it becomes.
 
 mod activation;
+mod conv2d;
 mod dense;
 mod dropout;
 mod flatten;
+mod global_pooling2d;
+mod pooling2d;
+mod windows;
 
+use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Tensor};
 use refrain_core::{Error, Result};
 
@@ -12,11 +17,18 @@ use crate::activation::Activation as ActivationFunction;
 use crate::forward::Pass;
 
 pub use activation::Activation;
+pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
+pub use global_pooling2d::{GlobalAveragePooling2d, GlobalMaxPooling2d};
+pub use pooling2d::{AveragePooling2d, MaxPooling2d};
+pub use windows::{HeightWidth, Padding};
 
-pub(crate) use dense::DenseLayer;
+pub(crate) use windows::Windows;
+
+/// More weights than this in one layer (8 GiB of f32) are taken for a mistake.
+const MAX_WEIGHTS: usize = 1 << 31;
 
 /// A layer as it is asked for; built with the shape of what comes in.
 ///
@@ -34,11 +46,43 @@ pub enum LayerConfig {
     Dense(Dense),
     Dropout(Dropout),
     Activation(Activation),
+    Conv2d(Conv2d),
+    MaxPooling2d(MaxPooling2d),
+    AveragePooling2d(AveragePooling2d),
+    GlobalAveragePooling2d(GlobalAveragePooling2d),
+    GlobalMaxPooling2d(GlobalMaxPooling2d),
+}
+
+/// The same for each layer's configuration.
+macro_rules! each {
+    ($layer:expr, $config:ident => $value:expr) => {
+        match $layer {
+            LayerConfig::Flatten($config) => $value,
+            LayerConfig::Dense($config) => $value,
+            LayerConfig::Dropout($config) => $value,
+            LayerConfig::Activation($config) => $value,
+            LayerConfig::Conv2d($config) => $value,
+            LayerConfig::MaxPooling2d($config) => $value,
+            LayerConfig::AveragePooling2d($config) => $value,
+            LayerConfig::GlobalAveragePooling2d($config) => $value,
+            LayerConfig::GlobalMaxPooling2d($config) => $value,
+        }
+    };
 }
 
 impl LayerConfig {
     /// The types that a recipe may name.
-    pub const TYPES: &[&str] = &["flatten", "dense", "dropout", "activation"];
+    pub const TYPES: &[&str] = &[
+        "flatten",
+        "dense",
+        "dropout",
+        "activation",
+        "conv2d",
+        "max_pooling2d",
+        "average_pooling2d",
+        "global_average_pooling2d",
+        "global_max_pooling2d",
+    ];
 
     /// The type as a recipe names it; also the layer's name, if it is given none.
     pub fn type_name(&self) -> &'static str {
@@ -47,6 +91,11 @@ impl LayerConfig {
             Self::Dense(_) => "dense",
             Self::Dropout(_) => "dropout",
             Self::Activation(_) => "activation",
+            Self::Conv2d(_) => "conv2d",
+            Self::MaxPooling2d(_) => "max_pooling2d",
+            Self::AveragePooling2d(_) => "average_pooling2d",
+            Self::GlobalAveragePooling2d(_) => "global_average_pooling2d",
+            Self::GlobalMaxPooling2d(_) => "global_max_pooling2d",
         }
     }
 
@@ -55,30 +104,43 @@ impl LayerConfig {
         match self {
             Self::Dense(config) => Some(config.activation),
             Self::Activation(config) => Some(config.activation),
-            Self::Flatten(_) | Self::Dropout(_) => None,
+            Self::Conv2d(config) => Some(config.activation),
+            _ => None,
         }
     }
 
     /// The name that was given.
     pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Flatten(config) => config.name.as_deref(),
-            Self::Dense(config) => config.name.as_deref(),
-            Self::Dropout(config) => config.name.as_deref(),
-            Self::Activation(config) => config.name.as_deref(),
-        }
+        each!(self, config => config.name.as_deref())
     }
 
     /// The layer for inputs of the shape in `place`.
     pub(crate) fn build(&self, place: &Place<'_>) -> Result<Layer> {
+        let same_shape = || place.input_shape.to_vec();
         let (kind, output_shape) = match self {
             Self::Flatten(_) => (Kind::Flatten, vec![place.input_elements()]),
             Self::Dense(config) => (Kind::Dense(config.build(place)?), vec![config.units]),
-            Self::Dropout(config) => {
-                (Kind::Dropout(config.build(place)?), place.input_shape.to_vec())
+            Self::Dropout(config) => (Kind::Dropout(config.build(place)?), same_shape()),
+            Self::Activation(config) => (Kind::Activation(config.activation), same_shape()),
+            Self::Conv2d(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Conv2d(layer), shape)
             }
-            Self::Activation(config) => {
-                (Kind::Activation(config.activation), place.input_shape.to_vec())
+            Self::MaxPooling2d(config) => {
+                let (windows, shape) = config.build(place)?;
+                (Kind::MaxPooling2d(windows), shape)
+            }
+            Self::AveragePooling2d(config) => {
+                let (windows, shape) = config.build(place)?;
+                (Kind::AveragePooling2d(windows), shape)
+            }
+            Self::GlobalAveragePooling2d(config) => {
+                let channels = config.build(place)?;
+                (Kind::GlobalAveragePooling2d { channels }, vec![channels])
+            }
+            Self::GlobalMaxPooling2d(config) => {
+                let channels = config.build(place)?;
+                (Kind::GlobalMaxPooling2d { channels }, vec![channels])
             }
         };
         Ok(Layer { name: place.name.clone(), kind, output_shape })
@@ -88,6 +150,8 @@ impl LayerConfig {
 /// Where a layer stands: what its building may depend on.
 pub(crate) struct Place<'a> {
     pub name: String,
+    pub type_name: &'static str,
+    /// Counted from 0.
     pub index: u64,
     pub input_shape: &'a [usize],
     pub seed: u64,
@@ -100,7 +164,7 @@ impl Place<'_> {
     }
 
     pub(crate) fn error(&self, message: impl std::fmt::Display) -> Error {
-        Error::config(format!("layer `{}`: {message}", self.name))
+        Error::config(format!("layer {} `{}`: {message}", self.index + 1, self.name))
     }
 }
 
@@ -116,9 +180,14 @@ pub(crate) struct Layer {
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Flatten,
-    Dense(DenseLayer),
+    Dense(dense::DenseLayer),
     Dropout(dropout::DropoutLayer),
     Activation(ActivationFunction),
+    Conv2d(conv2d::Conv2dLayer),
+    MaxPooling2d(Windows),
+    AveragePooling2d(Windows),
+    GlobalAveragePooling2d { channels: usize },
+    GlobalMaxPooling2d { channels: usize },
 }
 
 impl Layer {
@@ -129,6 +198,11 @@ impl Layer {
             Kind::Dense(_) => "Dense",
             Kind::Dropout(_) => "Dropout",
             Kind::Activation(_) => "Activation",
+            Kind::Conv2d(_) => "Conv2D",
+            Kind::MaxPooling2d(_) => "MaxPooling2D",
+            Kind::AveragePooling2d(_) => "AveragePooling2D",
+            Kind::GlobalAveragePooling2d { .. } => "GlobalAveragePooling2D",
+            Kind::GlobalMaxPooling2d { .. } => "GlobalMaxPooling2D",
         }
     }
 
@@ -137,7 +211,8 @@ impl Layer {
         match &self.kind {
             Kind::Dense(dense) => dense.activation,
             Kind::Activation(activation) => *activation,
-            Kind::Flatten | Kind::Dropout(_) => ActivationFunction::Linear,
+            Kind::Conv2d(conv) => conv.activation,
+            _ => ActivationFunction::Linear,
         }
     }
 
@@ -150,6 +225,77 @@ impl Layer {
             Kind::Dropout(dropout) => dropout.forward(x, pass),
             Kind::Activation(_) if pass.logits => x,
             Kind::Activation(activation) => activation::forward(*activation, x, &self.output_shape),
+            Kind::Conv2d(conv) => conv.forward(x, pass),
+            Kind::MaxPooling2d(windows) => pooling2d::max(x, windows),
+            Kind::AveragePooling2d(windows) => pooling2d::average(x, windows),
+            Kind::GlobalAveragePooling2d { channels } => global_pooling2d::average(x, *channels),
+            Kind::GlobalMaxPooling2d { channels } => global_pooling2d::max(x, *channels),
         }
+    }
+}
+
+/// The layer's weights as a Burn module, where it has any; `$other` where not.
+macro_rules! weights {
+    ($kind:expr, $module:ident => $value:expr, else $other:expr) => {
+        match $kind {
+            Kind::Dense($module) => $value,
+            Kind::Conv2d($module) => $value,
+            _ => $other,
+        }
+    };
+}
+
+/// The same layer with its weights, where it has any, replaced by `$value`.
+macro_rules! replace_weights {
+    ($kind:expr, $module:ident => $value:expr) => {
+        match $kind {
+            Kind::Dense($module) => Kind::Dense($value),
+            Kind::Conv2d($module) => Kind::Conv2d($value),
+            other => other,
+        }
+    };
+}
+
+/// What Burn asks of modules, for a layer of any kind.
+impl Kind {
+    pub(crate) fn num_params(&self) -> usize {
+        weights!(self, module => Module::num_params(module), else 0)
+    }
+
+    /// Whether there is anything to visit.
+    pub(crate) fn has_weights(&self) -> bool {
+        weights!(self, _module => true, else false)
+    }
+
+    pub(crate) fn collect_devices(&self, devices: Devices) -> Devices {
+        weights!(self, module => module.collect_devices(devices), else devices)
+    }
+
+    pub(crate) fn fork(self, device: &Device) -> Self {
+        replace_weights!(self, module => module.fork(device))
+    }
+
+    pub(crate) fn to_device(self, device: &Device) -> Self {
+        replace_weights!(self, module => module.to_device(device))
+    }
+
+    pub(crate) fn train(self) -> Self {
+        replace_weights!(self, module => module.train())
+    }
+
+    pub(crate) fn valid(self) -> Self {
+        replace_weights!(self, module => module.valid())
+    }
+
+    pub(crate) fn materialize(self) -> Self {
+        replace_weights!(self, module => module.materialize())
+    }
+
+    pub(crate) fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        weights!(self, module => module.visit(visitor), else ());
+    }
+
+    pub(crate) fn map<V: ModuleMapper>(self, mapper: &mut V) -> Self {
+        replace_weights!(self, module => module.map(mapper))
     }
 }

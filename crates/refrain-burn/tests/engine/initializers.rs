@@ -1,6 +1,8 @@
 //! Ranges and moments of initial weights.
 
-use refrain_burn::Initializer;
+use refrain_burn::layers::Conv2d;
+use refrain_burn::{BurnLearner, Initializer, MeanSquaredError, Sequential, Sgd};
+use refrain_core::ModelAccess as _;
 
 /// 300 inputs, 200 outputs.
 fn draw(name: &str) -> Vec<f32> {
@@ -61,6 +63,23 @@ fn orthogonal_vectors_are_of_length_one_and_at_right_angles() {
             }
         }
     }
+}
+
+/// A filter's kernel counts its area on both sides, as in Keras.
+#[test]
+fn convolutions_begin_within_their_range() {
+    let limit = (6.0 / ((4 + 32) as f32 * 15.0)).sqrt();
+    let model = Sequential::input(&[8, 9, 9]).layer(Conv2d::new(32, [3, 5]).groups(2)).build(1);
+    let learner =
+        BurnLearner::new(model.unwrap(), Box::new(Sgd::new(0.1)), MeanSquaredError::new());
+    let weights = learner.weights().unwrap();
+    let kernel = weights.get("conv2d.weight").unwrap();
+    assert_eq!(kernel.shape, [32, 4, 3, 5]);
+    let kernel: Vec<f32> =
+        kernel.bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let furthest = kernel.iter().fold(0.0, |most: f32, weight| most.max(weight.abs()));
+    assert!(furthest <= limit && furthest > 0.99 * limit, "{furthest} {limit}");
+    assert!(weights.get("conv2d.bias").unwrap().bytes.iter().all(|&byte| byte == 0));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod activations;
 mod gradients;
 mod initializers;
+mod keras_layers;
 mod learner;
 mod losses;
 mod metrics;

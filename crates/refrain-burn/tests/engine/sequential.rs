@@ -1,7 +1,10 @@
 //! Building a stack of layers, its names and shapes, and what it refuses.
 
 use refrain_burn::burn::tensor::{Device, Tensor};
-use refrain_burn::layers::{self, Dense, Dropout, Flatten, LayerConfig};
+use refrain_burn::layers::{
+    self, AveragePooling2d, Conv2d, Dense, Dropout, Flatten, GlobalAveragePooling2d, LayerConfig,
+    MaxPooling2d, Padding,
+};
 use refrain_burn::{Activation, AnyTensor, Forward as _, Initializer, Pass, Sequential};
 
 use crate::{assert_close, floats, rows};
@@ -27,6 +30,41 @@ fn names_shapes_and_numbers_of_weights() {
     let parameters: Vec<_> = summary.rows.iter().map(|row| row.parameters).collect();
     assert_eq!(parameters, [0, 8320, 0, 1290]);
     assert_eq!((summary.trainable, summary.non_trainable), (9610, 0));
+}
+
+#[test]
+fn images_through_convolutions_and_poolings() {
+    let model = Sequential::input(&[1, 28, 28])
+        .layer(Conv2d::new(32, 3).activation(Activation::Relu))
+        .layer(MaxPooling2d::default())
+        .layer(Conv2d::new(64, 3).groups(2).padding(Padding::Same))
+        .layer(AveragePooling2d::new([3, 2]).strides(2))
+        .layer(GlobalAveragePooling2d::new())
+        .layer(Dense::new(10))
+        .build(42)
+        .unwrap();
+    let summary = model.summary();
+    let rows: Vec<_> = summary
+        .rows
+        .iter()
+        .map(|row| (row.name.as_str(), row.output_shape.as_slice(), row.parameters))
+        .collect();
+    let expected: [(&str, &[usize], usize); 6] = [
+        ("conv2d", &[32, 26, 26], 320),
+        ("max_pooling2d", &[32, 13, 13], 0),
+        ("conv2d_1", &[64, 13, 13], 64 * 16 * 9 + 64),
+        ("average_pooling2d", &[64, 6, 6], 0),
+        ("global_average_pooling2d", &[64], 0),
+        ("dense", &[10], 650),
+    ];
+    assert_eq!(rows, expected);
+    let types: Vec<_> = summary.rows.iter().map(|row| row.type_name.as_str()).collect();
+    assert_eq!(
+        types,
+        ["Conv2D", "MaxPooling2D", "Conv2D", "AveragePooling2D", "GlobalAveragePooling2D", "Dense"]
+    );
+    let images = AnyTensor::from(Tensor::<4>::ones([3, 1, 28, 28], &Device::default()));
+    assert_eq!(model.forward(images).dims(), [3, 10]);
 }
 
 #[test]
@@ -110,10 +148,10 @@ fn refuses_what_cannot_be_built() {
         (
             &[1, 8, 8],
             units(10),
-            "layer `dense`: a dense layer takes vectors, and its input has the shape [1, 8, 8]; \
+            "layer 1 `dense`: a dense layer takes vectors, and its input has the shape [1, 8, 8]; \
              put { type = \"flatten\" } before it",
         ),
-        (&[4], units(0), "layer `dense`: units is 0; allowed: 1 or more"),
+        (&[4], units(0), "layer 1 `dense`: units is 0; allowed: 1 or more"),
         (
             &[1000],
             units(usize::MAX),
@@ -122,9 +160,86 @@ fn refuses_what_cannot_be_built() {
         (&[], units(1), "the model's input has the shape []"),
         (&[4, 0], units(1), "the model's input has the shape [4, 0]"),
         (&[usize::MAX, 2], units(1), "the model's input has the shape"),
-        (&[4], rate(1.0), "layer `dropout`: rate is 1; allowed: 0 or more and below 1"),
-        (&[4], rate(-0.1), "layer `dropout`: rate is -0.1;"),
-        (&[4], rate(f64::NAN), "layer `dropout`: rate is NaN;"),
+        (
+            &[1, 8, 8],
+            vec![Conv2d::new(4, 3).into(), Dense::new(10).into()],
+            "layer 2 `dense`: a dense layer takes vectors, and its input has the shape [4, 6, 6]; \
+             put { type = \"flatten\" } before it",
+        ),
+        (
+            &[64],
+            vec![Conv2d::new(4, 3).into()],
+            "layer 1 `conv2d`: a conv2d layer takes images of shape [channels, height, width], \
+             and its input has the shape [64]; put it before `flatten` and `dense`",
+        ),
+        (
+            &[8, 6],
+            vec![MaxPooling2d::default().into()],
+            "its input has the shape [8, 6]; the shape [1, 8, 6] would be an image",
+        ),
+        (
+            &[8, 8],
+            vec![GlobalAveragePooling2d::new().named("mean").into()],
+            "layer 1 `mean`: a global_average_pooling2d layer takes images",
+        ),
+        (
+            &[3, 4, 5],
+            vec![Conv2d::new(4, [5, 3]).into()],
+            "layer 1 `conv2d`: kernel_size [5, 3] is larger than its input of shape [3, 4, 5] \
+             ([channels, height, width]); allowed: up to [4, 5], or padding = \"same\"",
+        ),
+        (
+            &[3, 4, 5],
+            vec![Conv2d::new(4, [2, 3]).dilation_rate([2, 3]).into()],
+            "kernel_size [2, 3] with dilation_rate [2, 3] is larger than its input of shape \
+             [3, 4, 5] ([channels, height, width]); allowed: up to [2, 2], or",
+        ),
+        (
+            &[3, 4, 5],
+            vec![Conv2d::new(4, 3).padding(Padding::Same).into(), MaxPooling2d::new(6).into()],
+            "layer 2 `max_pooling2d`: pool_size [6, 6] is larger than its input of shape [4, 4, 5]",
+        ),
+        (
+            &[3, 4, 5],
+            vec![Conv2d::new(4, usize::MAX).into()],
+            "is larger than its input of shape [3, 4, 5]",
+        ),
+        (
+            &[3, 4, 5],
+            vec![Conv2d::new(4, 3).padding(Padding::Same).dilation_rate(usize::MAX).into()],
+            "is larger than its input of shape [3, 4, 5]",
+        ),
+        (&[1, 8, 8], vec![Conv2d::new(0, 3).into()], "`conv2d`: filters is 0; allowed: 1 or more"),
+        (&[1, 8, 8], vec![Conv2d::new(1, 0).into()], "kernel_size is [0, 0]; allowed: 1 or more"),
+        (
+            &[1, 8, 8],
+            vec![AveragePooling2d::new(2).strides([1, 0]).into()],
+            "`average_pooling2d`: strides is [1, 0]; allowed: 1 or more",
+        ),
+        (
+            &[3, 8, 8],
+            vec![Conv2d::new(4, 3).groups(2).into()],
+            "groups is 2; allowed: what divides both its 4 filters and the 3 channels of its \
+             input of shape [3, 8, 8]",
+        ),
+        (
+            &[1, 8, 8],
+            vec![Conv2d::new(4, 3).strides(2).dilation_rate(2).into()],
+            "strides are [2, 2] and dilation_rate is [2, 2]; allowed: one of them other than 1",
+        ),
+        (
+            &[1, 8, 8],
+            vec![Conv2d::new(usize::MAX, 3).into()],
+            "more than 2147483648 weights; allowed here: filters up to 238609294",
+        ),
+        (
+            &[1, 1000, 1000],
+            vec![Conv2d::new(100_000, 1).into()],
+            "its output would have the shape [100000, 1000, 1000]; allowed: up to 2147483647",
+        ),
+        (&[4], rate(1.0), "layer 1 `dropout`: rate is 1; allowed: 0 or more and below 1"),
+        (&[4], rate(-0.1), "layer 1 `dropout`: rate is -0.1;"),
+        (&[4], rate(f64::NAN), "layer 1 `dropout`: rate is NaN;"),
         (
             &[4],
             vec![named("head"), named("head")],

@@ -2,11 +2,43 @@
 
 use std::path::PathBuf;
 
-use refrain_burn::layers::{self, Dense, Dropout, Flatten};
+use refrain_burn::layers::{
+    self, AveragePooling2d, Conv2d, Dense, Dropout, Flatten, GlobalAveragePooling2d,
+    GlobalMaxPooling2d, HeightWidth, MaxPooling2d, Padding,
+};
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
 
 use refrain_core::options::{Section, Value};
+
+/// The layer with the name that the section gives it.
+macro_rules! named {
+    ($layer:expr, $section:expr) => {{
+        let layer = $layer;
+        LayerConfig::from(match name($section)? {
+            Some(name) => layer.named(name),
+            None => layer,
+        })
+    }};
+}
+
+/// A pooling with the section's options.
+macro_rules! pooling {
+    ($layer:ident, $section:expr) => {{
+        let section = $section;
+        let size = section.get("pool_size");
+        let size = size.map_or(Ok(HeightWidth::from(2)), |value| height_width(&value))?;
+        let strides = section.get("strides").map_or(Ok(size), |value| height_width(&value))?;
+        let padding = section.get("padding").map_or(Ok(Padding::Valid), |value| padding(&value))?;
+        let layer = $layer::new(size).strides(strides).padding(padding);
+        let options = vec![
+            ("pool_size", size.to_string()),
+            ("strides", strides.to_string()),
+            ("padding", padding.name().to_owned()),
+        ];
+        (named!(layer, section), options)
+    }};
+}
 
 /// What `[model]` says.
 #[derive(Clone, Debug)]
@@ -55,31 +87,20 @@ fn layer(value: &Value<'_>, index: usize) -> Result<(LayerConfig, Options)> {
     let kind = section.require("type", "type = \"dense\"")?;
     let known = |name: &str| LayerConfig::TYPES.iter().copied().find(|known| *known == name);
     let kind = kind.look_up("layer type", LayerConfig::TYPES, known)?;
-    let mut options = Options::new();
-    let layer = match kind {
-        "dense" => {
-            let (layer, of_layer) = dense(&section)?;
-            options = of_layer;
-            layer
-        }
-        "dropout" => dropout(&section)?,
+    let plain = |layer: LayerConfig| (layer, Options::new());
+    let (layer, options) = match kind {
+        "dense" => dense(&section)?,
+        "dropout" => plain(dropout(&section)?),
         "activation" => {
             let function = section.require("activation", "activation = \"relu\"")?;
-            let layer = layers::Activation::new(activation(&function)?);
-            match name(&section)? {
-                Some(name) => layer.named(name),
-                None => layer,
-            }
-            .into()
+            plain(named!(layers::Activation::new(activation(&function)?), &section))
         }
-        _ => {
-            let layer = Flatten::new();
-            match name(&section)? {
-                Some(name) => layer.named(name),
-                None => layer,
-            }
-            .into()
-        }
+        "conv2d" => conv2d(&section)?,
+        "max_pooling2d" => pooling!(MaxPooling2d, &section),
+        "average_pooling2d" => pooling!(AveragePooling2d, &section),
+        "global_average_pooling2d" => plain(named!(GlobalAveragePooling2d::new(), &section)),
+        "global_max_pooling2d" => plain(named!(GlobalMaxPooling2d::new(), &section)),
+        _ => plain(named!(Flatten::new(), &section)),
     };
     section.finish()?;
     Ok((layer, options))
@@ -87,6 +108,25 @@ fn layer(value: &Value<'_>, index: usize) -> Result<(LayerConfig, Options)> {
 
 fn dense(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
     let units = section.require("units", "units = 128")?.usize(1)?;
+    let Affine { function, use_bias, kernel, bias, options } = affine(section)?;
+    let layer = Dense::new(units)
+        .activation(function)
+        .use_bias(use_bias)
+        .kernel_initializer(kernel)
+        .bias_initializer(bias);
+    Ok((named!(layer, section), options))
+}
+
+/// What layers have in common that multiply by weights.
+struct Affine {
+    function: Activation,
+    use_bias: bool,
+    kernel: Initializer,
+    bias: Initializer,
+    options: Options,
+}
+
+fn affine(section: &Section<'_>) -> Result<Affine> {
     let function = section.get("activation");
     let function = function.map_or(Ok(Activation::Linear), |value| activation(&value))?;
     let use_bias = section.get("use_bias").map_or(Ok(true), |value| value.bool())?;
@@ -94,32 +134,65 @@ fn dense(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
     let kernel = kernel.map_or(Ok(Initializer::GlorotUniform), |value| initializer(&value))?;
     let bias = section.get("bias_initializer");
     let bias = bias.map_or(Ok(Initializer::Zeros), |value| initializer(&value))?;
-    let mut layer = Dense::new(units)
-        .activation(function)
-        .use_bias(use_bias)
-        .kernel_initializer(kernel)
-        .bias_initializer(bias);
-    if let Some(name) = name(section)? {
-        layer = layer.named(name);
-    }
     let options = vec![
         ("activation", function.name().to_owned()),
         ("use_bias", use_bias.to_string()),
         ("kernel_initializer", kernel.name().to_owned()),
         ("bias_initializer", bias.name().to_owned()),
     ];
-    Ok((layer.into(), options))
+    Ok(Affine { function, use_bias, kernel, bias, options })
 }
 
 fn dropout(section: &Section<'_>) -> Result<LayerConfig> {
     let rate = section.require("rate", "rate = 0.2")?;
     let rate = rate.f64_in("0 or more, and below 1", |rate| (0.0..1.0).contains(&rate))?;
-    let layer = Dropout::new(rate);
-    Ok(match name(section)? {
-        Some(name) => layer.named(name),
-        None => layer,
+    Ok(named!(Dropout::new(rate), section))
+}
+
+fn conv2d(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let filters = section.require("filters", "filters = 32")?.usize(1)?;
+    let size = height_width(&section.require("kernel_size", "kernel_size = 3")?)?;
+    let one = || HeightWidth::from(1);
+    let strides = section.get("strides").map_or(Ok(one()), |value| height_width(&value))?;
+    let dilation = section.get("dilation_rate").map_or(Ok(one()), |value| height_width(&value))?;
+    let padding = section.get("padding").map_or(Ok(Padding::Valid), |value| padding(&value))?;
+    let groups = section.get("groups").map_or(Ok(1), |value| value.usize(1))?;
+    let Affine { function, use_bias, kernel, bias, mut options } = affine(section)?;
+    options.extend([
+        ("kernel_size", size.to_string()),
+        ("strides", strides.to_string()),
+        ("padding", padding.name().to_owned()),
+        ("dilation_rate", dilation.to_string()),
+        ("groups", groups.to_string()),
+    ]);
+    let layer = Conv2d::new(filters, size)
+        .strides(strides)
+        .padding(padding)
+        .dilation_rate(dilation)
+        .groups(groups)
+        .activation(function)
+        .use_bias(use_bias)
+        .kernel_initializer(kernel)
+        .bias_initializer(bias);
+    Ok((named!(layer, section), options))
+}
+
+/// `3`, or `[3, 5]`: height and width.
+fn height_width(value: &Value<'_>) -> Result<HeightWidth> {
+    if !value.is_array() {
+        return Ok(value.usize(1)?.into());
     }
-    .into())
+    match value.items()?.as_slice() {
+        [height, width] => Ok([height.usize(1)?, width.usize(1)?].into()),
+        items => Err(value.out_of_range(
+            format!("an array of {}", items.len()),
+            "a whole number, or two of them: [height, width]",
+        )),
+    }
+}
+
+fn padding(value: &Value<'_>) -> Result<Padding> {
+    value.look_up("padding", Padding::NAMES, Padding::from_name)
 }
 
 fn name(section: &Section<'_>) -> Result<Option<String>> {

@@ -1,0 +1,220 @@
+//! Convolution of images.
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::{log_softmax, softmax};
+use burn::tensor::{Tensor, TensorData};
+use refrain_core::Result;
+
+use super::windows::{Asked, HeightWidth, Padding, Windows};
+use super::{LayerConfig, MAX_WEIGHTS, Place};
+use crate::activation::Activation;
+use crate::forward::Pass;
+use crate::initializer::{Initializer, stream};
+use crate::kernels;
+
+/// Slides kernels over images: `activation(input ∗ weight + bias)`.
+///
+/// Input: `[channels, height, width]`; output: `[filters, height, width]`.
+/// Weights: `weight` `[filters, channels / groups, height, width]`, `bias` `[filters]`.
+///
+/// Defaults as Keras': strides 1, padding `valid`, dilation 1, one group, no activation, with bias,
+/// kernel `glorot_uniform`, bias `zeros`. Keras keeps its kernels as
+/// `[height, width, channels / groups, filters]`.
+///
+/// # Example
+/// ```
+/// use refrain_burn::layers::{Conv2d, Padding};
+/// use refrain_burn::{Activation, Sequential};
+///
+/// let model = Sequential::input(&[1, 28, 28])
+///     .layer(Conv2d::new(32, 3).activation(Activation::Relu))
+///     .layer(Conv2d::new(64, [3, 5]).strides(2).padding(Padding::Same))
+///     .build(42)?;
+/// assert_eq!(model.output_shape(), [64, 13, 13]);
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    pub(super) name: Option<String>,
+    filters: usize,
+    kernel_size: HeightWidth,
+    strides: HeightWidth,
+    padding: Padding,
+    dilation_rate: HeightWidth,
+    groups: usize,
+    pub(super) activation: Activation,
+    use_bias: bool,
+    kernel_initializer: Initializer,
+    bias_initializer: Initializer,
+}
+
+impl Conv2d {
+    /// A layer of `filters` kernels, each `kernel_size` high and wide; 1 or more.
+    pub fn new(filters: usize, kernel_size: impl Into<HeightWidth>) -> Self {
+        Self {
+            name: None,
+            filters,
+            kernel_size: kernel_size.into(),
+            strides: 1.into(),
+            padding: Padding::Valid,
+            dilation_rate: 1.into(),
+            groups: 1,
+            activation: Activation::Linear,
+            use_bias: true,
+            kernel_initializer: Initializer::GlorotUniform,
+            bias_initializer: Initializer::Zeros,
+        }
+    }
+
+    /// Gives the layer a name. Default: `conv2d`, `conv2d_1`, ...
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How far a kernel moves from one output to the next; 1 or more. Default 1.
+    pub fn strides(mut self, strides: impl Into<HeightWidth>) -> Self {
+        self.strides = strides.into();
+        self
+    }
+
+    /// What is done at the edges. Default: [`Padding::Valid`].
+    pub fn padding(mut self, padding: Padding) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// How far apart the inputs lie that a kernel sees; 1 or more. Default 1. Not together with
+    /// strides, as in Keras.
+    pub fn dilation_rate(mut self, dilation_rate: impl Into<HeightWidth>) -> Self {
+        self.dilation_rate = dilation_rate.into();
+        self
+    }
+
+    /// Into how many groups channels and filters are split; a group's filters see its channels
+    /// alone. Divides both. Default 1.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// What is done to each output; a softmax is taken over the filters at each position. Default:
+    /// nothing.
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Whether a bias is added. Default true.
+    pub fn use_bias(mut self, use_bias: bool) -> Self {
+        self.use_bias = use_bias;
+        self
+    }
+
+    /// How the kernel begins. Default `glorot_uniform`.
+    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
+        self.kernel_initializer = initializer;
+        self
+    }
+
+    /// How the bias begins. Default `zeros`.
+    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
+        self.bias_initializer = initializer;
+        self
+    }
+
+    /// The layer, and the shape of its output.
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv2dLayer, Vec<usize>)> {
+        let windows = Asked {
+            option: "kernel_size",
+            size: self.kernel_size,
+            strides: self.strides,
+            dilation: self.dilation_rate,
+            padding: self.padding,
+        }
+        .on(place)?;
+        let (filters, groups, channels) = (self.filters, self.groups, windows.channels);
+        if filters == 0 {
+            return Err(place.error("filters is 0; allowed: 1 or more"));
+        }
+        if groups == 0 || !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
+            return Err(place.error(format!(
+                "groups is {groups}; allowed: what divides both its {filters} filters and the \
+                 {channels} channels of its input of shape {:?}",
+                place.input_shape
+            )));
+        }
+        if windows.strides != [1, 1] && windows.dilation != [1, 1] {
+            return Err(place.error(format!(
+                "strides are {:?} and dilation_rate is {:?}; allowed: one of them other than 1",
+                windows.strides, windows.dilation
+            )));
+        }
+        let [height, width] = windows.size;
+        let area = height * width;
+        let inputs = channels / groups * area;
+        if inputs.checked_mul(filters).is_none_or(|weights| weights > MAX_WEIGHTS) {
+            return Err(place.error(format!(
+                "{filters} filters of {inputs} inputs each make more than {MAX_WEIGHTS} weights; \
+                 allowed here: filters up to {}",
+                (MAX_WEIGHTS / inputs).max(1)
+            )));
+        }
+        let output_shape = windows.output_shape(filters, place)?;
+
+        let mut rng = stream(place.seed, place.index);
+        let kernel = self.kernel_initializer.filters(inputs, filters, area, &mut rng);
+        let kernel = TensorData::new(kernel, [filters, channels / groups, height, width]);
+        let bias = self.use_bias.then(|| {
+            let bias = self.bias_initializer.fill([filters, 1], &mut rng);
+            Param::from_data(TensorData::new(bias, [filters]), place.device)
+        });
+        let layer = Conv2dLayer {
+            weight: Param::from_data(kernel, place.device),
+            bias,
+            activation: self.activation,
+            windows,
+            groups,
+        };
+        Ok((layer, output_shape))
+    }
+}
+
+impl From<Conv2d> for LayerConfig {
+    fn from(config: Conv2d) -> Self {
+        LayerConfig::Conv2d(config)
+    }
+}
+
+#[derive(Module, Debug)]
+pub(crate) struct Conv2dLayer {
+    weight: Param<Tensor<4>>,
+    bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    pub(crate) activation: Activation,
+    #[module(skip)]
+    windows: Windows,
+    #[module(skip)]
+    groups: usize,
+}
+
+impl Conv2dLayer {
+    pub(super) fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
+        let bias = self.bias.as_ref().map(Param::val);
+        let x = kernels::conv2d(x, self.weight.val(), bias, &self.windows, self.groups);
+        match self.activation {
+            _ if pass.logits => x,
+            Activation::Softmax => self.by_channel(x, |x| softmax(x, 1)),
+            Activation::LogSoftmax => self.by_channel(x, |x| log_softmax(x, 1)),
+            activation => activation.forward(x),
+        }
+    }
+
+    /// What `f` makes of `[samples, channels, positions]`.
+    fn by_channel(&self, x: Tensor<2>, f: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<2> {
+        let [samples, elements] = x.dims();
+        let [height, width] = self.windows.output;
+        let positions = height * width;
+        f(x.reshape([samples, elements / positions, positions])).reshape([samples, elements])
+    }
+}

@@ -1,0 +1,110 @@
+"""Records outputs and gradients of Keras' layers, for `tests/engine/keras_layers.rs`.
+
+    KERAS_BACKEND=jax python record.py        (environment: requirements.txt)
+
+One line of JSON per case: the layer as a recipe has it, the shape of a sample, input, weights by
+their names, output, and the gradients of the sum of output × `upstream`. Images and kernels are
+turned to Refrain's order: [channels, height, width] and [filters, channels, height, width].
+"""
+
+import json
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["JAX_PLATFORMS"] = "cpu"
+import jax  # noqa: E402
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+assert keras.__version__ == "3.15.1", keras.__version__
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+CLASSES = {
+    "conv2d": keras.layers.Conv2D,
+    "max_pooling2d": keras.layers.MaxPooling2D,
+    "average_pooling2d": keras.layers.AveragePooling2D,
+    "global_average_pooling2d": keras.layers.GlobalAveragePooling2D,
+    "global_max_pooling2d": keras.layers.GlobalMaxPooling2D,
+}
+
+# (layer, [channels, height, width])
+CASES = [
+    ({"type": "conv2d", "filters": 2, "kernel_size": 3}, [1, 5, 6]),
+    ({"type": "conv2d", "filters": 3, "kernel_size": [2, 3], "activation": "relu"}, [2, 5, 7]),
+    ({"type": "conv2d", "filters": 3, "kernel_size": 1, "use_bias": False}, [4, 3, 3]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 3, "padding": "same"}, [3, 5, 4]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": [2, 4], "padding": "same"}, [2, 3, 5]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 3, "strides": 2}, [2, 8, 7]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 3, "strides": [1, 3], "padding": "same"}, [2, 7, 8]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 2, "strides": 3, "padding": "same"}, [1, 7, 8]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 3, "dilation_rate": 2}, [2, 7, 6]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 3, "dilation_rate": [1, 2], "padding": "same"}, [1, 5, 6]),
+    ({"type": "conv2d", "filters": 4, "kernel_size": 3, "groups": 2, "activation": "tanh"}, [4, 4, 5]),
+    ({"type": "conv2d", "filters": 3, "kernel_size": 3, "groups": 3, "padding": "same", "activation": "softmax"}, [3, 3, 4]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": [5, 4]}, [1, 5, 4]),
+    ({"type": "max_pooling2d"}, [2, 4, 6]),
+    ({"type": "max_pooling2d"}, [2, 5, 7]),
+    ({"type": "max_pooling2d", "pool_size": 3, "strides": 1}, [1, 5, 4]),
+    ({"type": "max_pooling2d", "pool_size": [3, 2], "strides": [2, 1], "padding": "same"}, [2, 5, 4]),
+    ({"type": "max_pooling2d", "padding": "same"}, [1, 5, 7]),
+    ({"type": "average_pooling2d", "pool_size": 2}, [2, 4, 7]),
+    ({"type": "average_pooling2d", "pool_size": 3, "strides": 2}, [1, 7, 6]),
+    ({"type": "average_pooling2d", "pool_size": [2, 3], "strides": 2, "padding": "same"}, [2, 5, 6]),
+    ({"type": "global_average_pooling2d"}, [3, 4, 5]),
+    ({"type": "global_max_pooling2d"}, [3, 4, 5]),
+]
+
+
+def last(x):
+    """Channels first to channels last."""
+    return np.moveaxis(x, 1, -1) if x.ndim == 4 else x
+
+
+def first(x):
+    return np.moveaxis(np.asarray(x), -1, 1) if x.ndim == 4 else np.asarray(x)
+
+
+def kernel(x):
+    """[height, width, channels, filters] to [filters, channels, height, width]."""
+    return np.transpose(np.asarray(x), (3, 2, 0, 1)) if x.ndim == 4 else np.asarray(x)
+
+
+def flat(x):
+    return [float(f"{v:.8g}") for v in np.asarray(x, np.float32).ravel()]
+
+
+def case(options, shape, rng):
+    options = dict(options)
+    layer = CLASSES[options.pop("type")](data_format="channels_last", **options)
+    x = rng.normal(size=[3, *shape]).round(2).astype("float32")
+    layer.build(last(x).shape)
+    variables = [rng.normal(size=v.shape).round(2).astype("float32") for v in layer.trainable_variables]
+    names = [{"kernel": "weight"}.get(v.name, v.name) for v in layer.trainable_variables]
+
+    def forward(variables, x):
+        return layer.stateless_call(variables, [], x)[0]
+
+    output = forward(variables, last(x))
+    upstream = rng.normal(size=first(output).shape).round(2).astype("float32")
+    total = lambda variables, x: (forward(variables, x) * last(upstream)).sum()  # noqa: E731
+    by_weight, by_input = jax.grad(total, argnums=(0, 1))(variables, last(x))
+    return {
+        "input": flat(x),
+        "weights": {n: flat(kernel(v)) for n, v in zip(names, variables)},
+        "output_shape": list(first(output).shape[1:]),
+        "output": flat(first(output)),
+        "upstream": flat(upstream),
+        "input_gradient": flat(first(by_input)),
+        "gradients": {n: flat(kernel(g)) for n, g in zip(names, by_weight)},
+    }
+
+
+def main():
+    rng = np.random.default_rng(42)
+    with open(os.path.join(HERE, "layers.jsonl"), "w") as out:
+        for options, shape in CASES:
+            line = {"layer": options, "shape": shape, **case(options, shape, rng)}
+            out.write(json.dumps(line) + "\n")
+
+
+main()

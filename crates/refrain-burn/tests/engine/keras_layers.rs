@@ -1,0 +1,146 @@
+//! Layers against outputs and gradients recorded from Keras 3.15.1 by `keras/record.py`.
+
+use std::collections::HashMap;
+
+use refrain_burn::burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use refrain_burn::burn::tensor::{Device, Gradients, Tensor, TensorData};
+use refrain_burn::layers::{
+    AveragePooling2d, Conv2d, GlobalAveragePooling2d, GlobalMaxPooling2d, HeightWidth, LayerConfig,
+    MaxPooling2d, Padding,
+};
+use refrain_burn::{Activation, AnyTensor, Forward as _, FromArray as _, Pass, Sequential};
+use serde_json::Value;
+
+use crate::{assert_close, floats};
+
+#[test]
+fn output_and_gradients_are_those_of_keras() {
+    let recording = include_str!("keras/layers.jsonl");
+    assert!(recording.lines().count() > 20);
+    for line in recording.lines() {
+        check(&serde_json::from_str(line).unwrap());
+    }
+}
+
+fn check(case: &Value) {
+    let what = case["layer"].to_string();
+    let shape = lengths(&case["shape"]);
+    let model = Sequential::input(&shape).layer(layer(&case["layer"])).build(0).unwrap();
+    assert_eq!(model.output_shape(), lengths(&case["output_shape"]), "{what}");
+
+    let model = model.map(&mut SetWeights { weights: &case["weights"], name: String::new() });
+    let device = Device::default().autodiff();
+    let values = numbers(&case["input"]);
+    let elements: usize = shape.iter().product();
+    let samples = values.len() / elements;
+    let x = Tensor::<2>::from_data(TensorData::new(values.clone(), [samples, elements]), &device)
+        .require_grad();
+    let upstream = numbers(&case["upstream"]);
+    let columns = upstream.len() / samples;
+    let upstream = Tensor::<2>::from_data(TensorData::new(upstream, [samples, columns]), &device);
+
+    let plain = AnyTensor::from_array(values, &[&[samples], &*shape].concat(), &Device::default());
+    let output = floats(model.forward(plain.unwrap()));
+    assert_close(&output, &numbers(&case["output"]), 1e-5, &what);
+
+    let [channels, height, width] = [shape[0], shape[1], shape[2]];
+    let images = x.clone().reshape([samples, channels, height, width]);
+    let model = model.train();
+    let output = model.pass(images.into(), Pass::training(0));
+    assert_close(&floats(output.clone()), &numbers(&case["output"]), 1e-5, &what);
+    let gradients = (output * upstream).sum().backward();
+    let by_input = floats(x.grad(&gradients).unwrap());
+    assert_close(&by_input, &numbers(&case["input_gradient"]), 1e-5, &what);
+
+    let mut got = GetGradients { gradients, name: String::new(), found: HashMap::new() };
+    model.visit(&mut got);
+    let expected = case["gradients"].as_object().unwrap();
+    assert_eq!(got.found.len(), expected.len(), "{what}");
+    for (name, gradient) in expected {
+        assert_close(&got.found[name], &numbers(gradient), 1e-5, &format!("{what}: {name}"));
+    }
+}
+
+fn layer(options: &Value) -> LayerConfig {
+    let padding = match options["padding"].as_str() {
+        Some(name) => Padding::from_name(name).unwrap(),
+        None => Padding::Valid,
+    };
+    macro_rules! pooling {
+        ($name:ident) => {{
+            let size = height_width(&options["pool_size"]).unwrap_or(2.into());
+            let strides = height_width(&options["strides"]).unwrap_or(size);
+            $name::new(size).strides(strides).padding(padding).into()
+        }};
+    }
+    match options["type"].as_str().unwrap() {
+        "conv2d" => {
+            let filters = options["filters"].as_u64().unwrap() as usize;
+            let activation = options["activation"].as_str().unwrap_or("linear");
+            let size = height_width(&options["kernel_size"]).unwrap();
+            Conv2d::new(filters, size)
+                .strides(height_width(&options["strides"]).unwrap_or(1.into()))
+                .padding(padding)
+                .dilation_rate(height_width(&options["dilation_rate"]).unwrap_or(1.into()))
+                .groups(options["groups"].as_u64().unwrap_or(1) as usize)
+                .activation(Activation::from_name(activation).unwrap())
+                .use_bias(options["use_bias"].as_bool().unwrap_or(true))
+                .into()
+        }
+        "max_pooling2d" => pooling!(MaxPooling2d),
+        "average_pooling2d" => pooling!(AveragePooling2d),
+        "global_average_pooling2d" => GlobalAveragePooling2d::new().into(),
+        "global_max_pooling2d" => GlobalMaxPooling2d::new().into(),
+        other => panic!("no layer {other} here"),
+    }
+}
+
+fn height_width(value: &Value) -> Option<HeightWidth> {
+    match value {
+        Value::Null => None,
+        Value::Number(length) => Some((length.as_u64().unwrap() as usize).into()),
+        lengths => Some([0, 1].map(|i| lengths[i].as_u64().unwrap() as usize).into()),
+    }
+}
+
+fn lengths(value: &Value) -> Vec<usize> {
+    value.as_array().unwrap().iter().map(|length| length.as_u64().unwrap() as usize).collect()
+}
+
+fn numbers(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+}
+
+/// Puts recorded weights in the place of those of the same name.
+struct SetWeights<'a> {
+    weights: &'a Value,
+    name: String,
+}
+
+impl ModuleMapper for SetWeights<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        name.clone_into(&mut self.name);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let values = numbers(&self.weights[&self.name]);
+        param.map(|old| Tensor::from_data(TensorData::new(values, old.dims()), &old.device()))
+    }
+}
+
+struct GetGradients {
+    gradients: Gradients,
+    name: String,
+    found: HashMap<String, Vec<f32>>,
+}
+
+impl ModuleVisitor for GetGradients {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        name.clone_into(&mut self.name);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = param.grad(&self.gradients).unwrap();
+        self.found.insert(self.name.clone(), floats(gradient));
+    }
+}
