@@ -49,6 +49,7 @@ mod initializer;
 mod kernels;
 pub mod layers;
 mod sequential;
+mod simd;
 mod step_state;
 mod summary;
 

@@ -11,7 +11,7 @@ use refrain_core::{Error, Escaped, Result};
 use crate::activation::Activation;
 use crate::any_tensor::AnyTensor;
 use crate::forward::{ClosingActivation, Forward, Pass};
-use crate::layers::{Kind, Layer, LayerConfig, Place};
+use crate::layers::{self, Kind, Layer, LayerConfig, Place};
 use crate::summary::{Summary, SummaryRow};
 use crate::weights;
 
@@ -213,10 +213,7 @@ impl Forward for Sequential {
     }
 
     fn pass(&self, input: AnyTensor, pass: Pass) -> Tensor<2> {
-        let last = self.layers.len().saturating_sub(1);
-        self.layers.iter().enumerate().fold(input.into_rows(), |x, (index, layer)| {
-            layer.forward(x, pass.logits(pass.logits && index == last))
-        })
+        layers::forward(&self.layers, input.into_rows(), pass)
     }
 
     fn closing_activation(&self) -> Option<ClosingActivation> {

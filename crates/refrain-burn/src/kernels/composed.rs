@@ -2,21 +2,27 @@
 //! are tested against.
 
 use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
 use burn::tensor::module;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 
+use super::conv2d::Conv2d;
 use crate::layers::Windows;
 
 pub(super) fn conv2d(
     x: Tensor<2>,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
-    windows: &Windows,
-    groups: usize,
+    conv: &Conv2d,
 ) -> Tensor<2> {
-    let Windows { strides, padding, dilation, .. } = *windows;
-    let options = ConvOptions::new_with_padding(strides, padding, dilation, groups);
-    rows(module::conv2d(images(x, windows), weight, bias, options))
+    let Windows { strides, padding, dilation, .. } = conv.windows;
+    let options = ConvOptions::new_with_padding(strides, padding, dilation, conv.groups);
+    let x = rows(module::conv2d(images(x, &conv.windows), weight, bias, options));
+    let x = if conv.relu { relu(x) } else { x };
+    match &conv.pool {
+        Some(pool) => max_pool2d(x, pool),
+        None => x,
+    }
 }
 
 pub(super) fn max_pool2d(x: Tensor<2>, windows: &Windows) -> Tensor<2> {

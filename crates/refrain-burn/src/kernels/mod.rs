@@ -1,20 +1,29 @@
 //! What layers compute. Images are rows here, `[samples, channels × height × width]`.
 
+mod columns;
 mod composed;
+mod conv2d;
+mod flex;
+mod pool2d;
+#[cfg(test)]
+mod tests;
+mod tiles;
 
 use burn::tensor::Tensor;
 
 use crate::layers::Windows;
 
-/// The convolution of images, `[filters × height × width]` for each sample.
+pub(crate) use conv2d::Conv2d;
+
+/// The convolution of images and what follows it.
 pub(crate) fn conv2d(
     x: Tensor<2>,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
-    windows: &Windows,
-    groups: usize,
+    conv: &Conv2d,
 ) -> Tensor<2> {
-    composed::conv2d(x, weight, bias, windows, groups)
+    flex::conv2d(x, weight, bias, conv)
+        .unwrap_or_else(|(x, weight, bias)| composed::conv2d(x, weight, bias, conv))
 }
 
 /// The largest of each window.

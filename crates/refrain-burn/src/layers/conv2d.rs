@@ -200,14 +200,36 @@ pub(crate) struct Conv2dLayer {
 
 impl Conv2dLayer {
     pub(super) fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
-        let bias = self.bias.as_ref().map(Param::val);
-        let x = kernels::conv2d(x, self.weight.val(), bias, &self.windows, self.groups);
+        if pass.logits {
+            return self.convolve(x, false, None);
+        }
+        if self.activation == Activation::Relu {
+            return self.convolve(x, true, None);
+        }
+        let x = self.convolve(x, false, None);
         match self.activation {
-            _ if pass.logits => x,
             Activation::Softmax => self.by_channel(x, |x| softmax(x, 1)),
             Activation::LogSoftmax => self.by_channel(x, |x| log_softmax(x, 1)),
             activation => activation.forward(x),
         }
+    }
+
+    /// This layer and the max pooling that follows it, at once; `None` where they are not one.
+    pub(super) fn forward_pooled(&self, x: &Tensor<2>, pool: &Windows) -> Option<Tensor<2>> {
+        let relu = match self.activation {
+            Activation::Relu => true,
+            Activation::Linear => false,
+            _ => return None,
+        };
+        Some(self.convolve(x.clone(), relu, Some(*pool)))
+    }
+
+    fn convolve(&self, x: Tensor<2>, relu: bool, pool: Option<Windows>) -> Tensor<2> {
+        let bias = self.bias.as_ref().map(Param::val);
+        let weight = self.weight.val();
+        let filters = weight.dims()[0];
+        let Self { windows, groups, .. } = *self;
+        kernels::conv2d(x, weight, bias, &kernels::Conv2d { windows, filters, groups, relu, pool })
     }
 
     /// What `f` makes of `[samples, channels, positions]`.

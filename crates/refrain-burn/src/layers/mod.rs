@@ -217,7 +217,7 @@ impl Layer {
     }
 
     /// Rows in, rows out: `[samples, elements of a sample]`.
-    pub(crate) fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
         match &self.kind {
             // Rows are flat already.
             Kind::Flatten => x,
@@ -232,6 +232,24 @@ impl Layer {
             Kind::GlobalMaxPooling2d { channels } => global_pooling2d::max(x, *channels),
         }
     }
+}
+
+/// The layers' outputs, one after the other.
+pub(crate) fn forward(layers: &[Layer], mut x: Tensor<2>, pass: Pass) -> Tensor<2> {
+    let mut layers = layers;
+    while let [layer, rest @ ..] = layers {
+        layers = rest;
+        if let (Kind::Conv2d(conv), [Layer { kind: Kind::MaxPooling2d(pool), .. }, rest @ ..]) =
+            (&layer.kind, rest)
+            && let Some(pooled) = conv.forward_pooled(&x, pool)
+        {
+            x = pooled;
+            layers = rest;
+            continue;
+        }
+        x = layer.forward(x, pass.logits(pass.logits && layers.is_empty()));
+    }
+    x
 }
 
 /// The layer's weights as a Burn module, where it has any; `$other` where not.

@@ -2,6 +2,8 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use crate::simd;
+
 /// Below this many elements a second thread costs more than it saves.
 const ELEMENTS_PER_TASK: usize = 1 << 16;
 
@@ -125,7 +127,7 @@ pub(super) fn in_place<const N: usize>(
 fn split<const N: usize>(slices: [&mut [f32]; N], each: &(impl Fn([&mut [f32]; N]) + Sync)) {
     let len = slices.first().map_or(0, |slice| slice.len());
     if len <= ELEMENTS_PER_TASK {
-        return pulp::Arch::new().dispatch(Vectorized { slices, each });
+        return simd::dispatch(Vectorized { slices, each });
     }
     let mut right: [&mut [f32]; N] = std::array::from_fn(|_| [].as_mut_slice());
     let mut rest = right.iter_mut();

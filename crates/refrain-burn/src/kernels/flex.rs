@@ -1,0 +1,168 @@
+//! Our kernels as operations of Burn, for f32 on its CPU backend, with their backward passes.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex, GradientCheckpointingStrategy};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::conv2d::{Conv2d, Kept};
+
+/// Where tensors are, if our kernels work there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Plain,
+    Autodiff,
+}
+
+fn place<const D: usize>(tensor: &Tensor<D>) -> Option<Place> {
+    let device = tensor.device();
+    if tensor.dtype() != DType::F32 || device != Device::flex() {
+        return None;
+    }
+    match device.gradient_checkpointing_strategy() {
+        None => Some(Place::Plain),
+        Some(GradientCheckpointingStrategy::Disabled) => Some(Place::Autodiff),
+        // Recomputes what it needs, and so wants to see operations of Burn's.
+        Some(_) => None,
+    }
+}
+
+type Tracked = Autodiff<Flex>;
+
+/// The convolution, or its operands back where no kernel of ours works.
+#[expect(clippy::type_complexity, reason = "the operands, as they came")]
+pub(super) fn conv2d(
+    x: Tensor<2>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    conv: &Conv2d,
+) -> Result<Tensor<2>, (Tensor<2>, Tensor<4>, Option<Tensor<1>>)> {
+    let at = place(&x);
+    let together = at == place(&weight) && bias.as_ref().is_none_or(|bias| place(bias) == at);
+    match at.filter(|_| together) {
+        None => Err((x, weight, bias)),
+        Some(Place::Plain) => {
+            let (Ok(x), Ok(weight), Ok(bias)) = (
+                x.clone().try_into_primitive::<Flex>(),
+                weight.clone().try_into_primitive::<Flex>(),
+                bias.clone().map(|bias| bias.try_into_primitive::<Flex>()).transpose(),
+            ) else {
+                return Err((x, weight, bias));
+            };
+            let (output, _) = conv2d_forward(&x, &weight, bias.as_ref(), conv);
+            Ok(Tensor::from_primitive::<Flex>(output))
+        }
+        Some(Place::Autodiff) => {
+            let (Ok(x), Ok(weight), Ok(bias)) = (
+                x.clone().try_into_primitive::<Tracked>(),
+                weight.clone().try_into_primitive::<Tracked>(),
+                bias.clone().map(|bias| bias.try_into_primitive::<Tracked>()).transpose(),
+            ) else {
+                return Err((x, weight, bias));
+            };
+            let (x, x_node) = x.into_parts();
+            let (weight, weight_node) = weight.into_parts();
+            let output = match bias.map(|bias| bias.into_parts()) {
+                Some((bias, bias_node)) => {
+                    let nodes = [x_node, weight_node, bias_node];
+                    conv2d_tracked(x, weight, Some(bias), nodes, conv)
+                }
+                None => conv2d_tracked(x, weight, None, [x_node, weight_node], conv),
+            };
+            Ok(output)
+        }
+    }
+}
+
+fn conv2d_tracked<const N: usize>(
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    nodes: [NodeGuard; N],
+    conv: &Conv2d,
+) -> Tensor<2>
+where
+    Conv2dBackward: Backward<Flex, N, State = Conv2dState>,
+{
+    let (output, largest) = conv2d_forward(&x, &weight, bias.as_ref(), conv);
+    let prepared = Conv2dBackward.prepare::<NoCheckpointing>(nodes).compute_bound();
+    let output = match prepared.stateful() {
+        OpsKind::Tracked(prepared) => {
+            // `relu` shows in the output; behind a pooling, in the positions.
+            let kept_output = (conv.relu && conv.pool.is_none()).then(|| output.clone());
+            let state = Conv2dState { x, weight, output: kept_output, largest, conv: *conv };
+            prepared.finish(state, output)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Tensor::from_primitive::<Tracked>(output)
+}
+
+fn conv2d_forward(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    conv: &Conv2d,
+) -> (FlexTensor, Vec<u32>) {
+    let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.map(contiguous));
+    let bias = bias.as_ref().map(|bias| bias.storage::<f32>());
+    let result = conv.forward(x.storage::<f32>(), weight.storage::<f32>(), bias);
+    let samples = x.layout().shape()[0];
+    (rows(result.output, samples), result.largest)
+}
+
+fn contiguous(tensor: &FlexTensor) -> FlexTensor {
+    tensor.to_contiguous()
+}
+
+fn rows(values: Vec<f32>, samples: usize) -> FlexTensor {
+    let columns = values.len() / samples.max(1);
+    FlexTensor::from_data(TensorData::new(values, [samples, columns]))
+}
+
+#[derive(Debug)]
+struct Conv2dBackward;
+
+#[derive(Clone, Debug)]
+struct Conv2dState {
+    x: FlexTensor,
+    weight: FlexTensor,
+    output: Option<FlexTensor>,
+    largest: Vec<u32>,
+    conv: Conv2d,
+}
+
+impl<const N: usize> Backward<Flex, N> for Conv2dBackward {
+    type State = Conv2dState;
+
+    fn backward(self, ops: Ops<Conv2dState, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let Conv2dState { x, weight, output, largest, conv } = ops.state;
+        let mut parents = ops.parents.into_iter();
+        let (by_input, by_weight, by_bias) = (parents.next(), parents.next(), parents.next());
+        let (x, kernel) = (x.to_contiguous(), weight.to_contiguous());
+        let kept = Kept {
+            input: x.storage::<f32>(),
+            weight: kernel.storage::<f32>(),
+            output: output.as_ref().map_or(&[], |output| output.storage::<f32>()),
+            largest: &largest,
+        };
+        let by_input = by_input.flatten();
+        let result = conv.backward(kept, gradient.storage::<f32>(), by_input.is_some());
+        if let (Some(node), Some(values)) = (by_input, result.input) {
+            gradients.register::<Flex>(node.id, rows(values, x.layout().shape()[0]));
+        }
+        if let Some(node) = by_weight.flatten() {
+            let values = TensorData::new(result.weight, weight.layout().shape().clone());
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
+        }
+        if let Some(node) = by_bias.flatten() {
+            let filters = result.bias.len();
+            let values = TensorData::new(result.bias, [filters]);
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Our kernels against Burn's composition: values and gradients, on shapes that divide by nothing.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use chacha20::ChaCha8Rng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::{Conv2d, composed, flex};
+use crate::layers::Windows;
+
+/// Windows of a kernel on images, with padding on both sides as it is given.
+fn windows(
+    channels: usize,
+    input: [usize; 2],
+    size: [usize; 2],
+    strides: [usize; 2],
+    dilation: [usize; 2],
+    padding: [(usize, usize); 2],
+) -> Option<Windows> {
+    let mut output = [0; 2];
+    for axis in 0..2 {
+        let padded = input[axis] + padding[axis].0 + padding[axis].1;
+        let covered = (size[axis] - 1) * dilation[axis] + 1;
+        output[axis] = padded.checked_sub(covered)? / strides[axis] + 1;
+    }
+    Some(Windows { channels, input, output, size, strides, dilation, padding })
+}
+
+fn random(rng: &mut ChaCha8Rng, len: usize) -> Vec<f32> {
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+fn floats<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().try_into_vec().unwrap()
+}
+
+#[track_caller]
+fn assert_close(got: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    // Sums of so many products differ in their order.
+    let most = expected.iter().fold(1.0, |most: f32, x| most.max(x.abs()));
+    for (at, (got, expected)) in got.iter().zip(expected).enumerate() {
+        assert!((got - expected).abs() <= 2e-5 * most, "{what}, {at}: {got} {expected}");
+    }
+}
+
+fn check_conv(conv: &Conv2d, samples: usize, bias: bool, rng: &mut ChaCha8Rng) {
+    let what = format!("{samples} samples, bias {bias}, {conv:?}");
+    let device = Device::flex().autodiff();
+    let Windows { channels, input: [height, width], size, output, .. } = conv.windows;
+    let columns = channels * height * width;
+    let kernel = [conv.filters, channels / conv.groups, size[0], size[1]];
+    let x = TensorData::new(random(rng, samples * columns), [samples, columns]);
+    let weight = TensorData::new(random(rng, kernel.iter().product()), kernel);
+    let bias = bias.then(|| TensorData::new(random(rng, conv.filters), [conv.filters]));
+    let [height, width] = conv.pool.map_or(output, |pool| pool.output);
+    let outputs = conv.filters * height * width;
+    let upstream = TensorData::new(random(rng, samples * outputs), [samples, outputs]);
+
+    let both = [true, false].map(|ours| {
+        let x = Tensor::<2>::from_data(x.clone(), &device).require_grad();
+        let weight = Tensor::<4>::from_data(weight.clone(), &device).require_grad();
+        let bias = bias.clone().map(|bias| Tensor::<1>::from_data(bias, &device).require_grad());
+        let operands = (x.clone(), weight.clone(), bias.clone());
+        let output = if ours {
+            flex::conv2d(operands.0, operands.1, operands.2, conv).unwrap()
+        } else {
+            composed::conv2d(operands.0, operands.1, operands.2, conv)
+        };
+        let upstream = Tensor::<2>::from_data(upstream.clone(), &device);
+        let gradients = (output.clone() * upstream).sum().backward();
+        let mut values = vec![
+            floats(&output),
+            floats(&x.grad(&gradients).unwrap()),
+            floats(&weight.grad(&gradients).unwrap()),
+        ];
+        values.extend(bias.map(|bias| floats(&bias.grad(&gradients).unwrap())));
+        values
+    });
+    let names = ["output", "by input", "by weight", "by bias"];
+    for ((ours, theirs), name) in both[0].iter().zip(&both[1]).zip(names) {
+        assert_close(ours, theirs, &format!("{name}: {what}"));
+    }
+
+    // Without autodiff, and with an input that nobody asks about.
+    let plain = Device::flex();
+    let bias = || bias.clone().map(|bias| Tensor::from_data(bias, &plain));
+    let (input, kernel) =
+        (Tensor::from_data(x.clone(), &plain), Tensor::from_data(weight.clone(), &plain));
+    let output = flex::conv2d(input, kernel, bias(), conv).unwrap();
+    assert_eq!(floats(&output), both[0][0], "{what}");
+    let x = Tensor::<2>::from_data(x, &device);
+    let weight = Tensor::<4>::from_data(weight, &device).require_grad();
+    let output = flex::conv2d(x, weight.clone(), bias().map(Tensor::autodiff), conv).unwrap();
+    let upstream = Tensor::<2>::from_data(upstream, &device);
+    let gradients = (output * upstream).sum().backward();
+    assert_eq!(floats(&weight.grad(&gradients).unwrap()), both[0][2], "{what}");
+}
+
+#[test]
+fn convolutions_of_many_shapes() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut tried = 0;
+    while tried < 150 {
+        let mut pick = |range: std::ops::RangeInclusive<usize>| rng.random_range(range);
+        let groups = [1, 1, 1, 2, 3][pick(0..=4)];
+        let channels = groups * pick(1..=4);
+        let filters = groups * pick(1..=14);
+        let input = [pick(1..=14), pick(1..=20)];
+        let size = [pick(1..=4), pick(1..=4)];
+        let strides = if pick(0..=2) == 0 { [pick(1..=3), pick(1..=3)] } else { [1, 1] };
+        let dilation = if pick(0..=3) == 0 { [pick(1..=2), pick(1..=3)] } else { [1, 1] };
+        let padding = [(pick(0..=1), pick(0..=2)), (pick(0..=2), pick(0..=1))];
+        let (samples, bias, relu) = (pick(1..=9), pick(0..=1) == 0, pick(0..=1) == 0);
+        let Some(windows) = windows(channels, input, size, strides, dilation, padding) else {
+            continue;
+        };
+        let pool = match pick(0..=2) {
+            0 => self::windows(filters, windows.output, [2, 2], [2, 2], [1, 1], [(0, 0); 2]),
+            1 => {
+                let (size, strides) = ([pick(1..=3), pick(1..=3)], [pick(1..=3), pick(1..=3)]);
+                let padding = [(0, pick(0..=size[0] / 2)), (pick(0..=size[1] / 2), 0)];
+                self::windows(filters, windows.output, size, strides, [1, 1], padding)
+            }
+            _ => None,
+        };
+        check_conv(&Conv2d { windows, filters, groups, relu, pool }, samples, bias, &mut rng);
+        tried += 1;
+    }
+}
+
+/// Large enough to be split between threads; the same bits each time.
+#[test]
+fn convolutions_on_several_threads() {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    for (channels, side, filters, pooled, samples) in [
+        (1, 28, 32, true, 33),
+        (32, 13, 64, true, 17),
+        (16, 12, 24, false, 40),
+        (3, 32, 8, false, 1),
+    ] {
+        let one = [1, 1];
+        let windows = windows(channels, [side; 2], [3, 3], one, one, [(0, 0); 2]).unwrap();
+        let pool = self::windows(filters, windows.output, [2, 2], [2, 2], one, [(0, 0); 2]);
+        let pool = pool.filter(|_| pooled);
+        let conv = Conv2d { windows, filters, groups: 1, relu: true, pool };
+        check_conv(&conv, samples, true, &mut rng);
+    }
+}
+
+#[test]
+fn nan_stays_nan() {
+    let windows = windows(1, [4, 4], [3, 3], [1, 1], [1, 1], [(0, 0); 2]).unwrap();
+    let pool = self::windows(1, [2, 2], [2, 2], [2, 2], [1, 1], [(0, 0); 2]);
+    for pool in [None, pool] {
+        let conv = Conv2d { windows, filters: 1, groups: 1, relu: true, pool };
+        let mut x = vec![1.0; 16];
+        x[5] = f32::NAN;
+        let x = Tensor::from_data(TensorData::new(x, [1, 16]), &Device::flex());
+        let weight = Tensor::ones([1, 1, 3, 3], &Device::flex());
+        let output = flex::conv2d(x, weight, None, &conv).unwrap();
+        assert!(floats(&output).iter().all(|x| x.is_nan()), "{pool:?}");
+    }
+}
+
+/// Where gradients are checkpointed, Burn's own operations recompute what they need.
+#[test]
+fn checkpointed_gradients_are_left_to_burn() {
+    let windows = windows(1, [4, 4], [3, 3], [1, 1], [1, 1], [(0, 0); 2]).unwrap();
+    let conv = Conv2d { windows, filters: 1, groups: 1, relu: false, pool: None };
+    let device = Device::flex().autodiff().gradient_checkpointing();
+    let x = Tensor::<2>::ones([1, 16], &device);
+    let weight = Tensor::<4>::ones([1, 1, 3, 3], &device);
+    assert!(flex::conv2d(x.clone(), weight.clone(), None, &conv).is_err());
+    assert_eq!(floats(&super::conv2d(x, weight, None, &conv)), [9.0; 4]);
+}

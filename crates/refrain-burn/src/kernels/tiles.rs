@@ -1,0 +1,68 @@
+//! Matrix products a tile at a time, with the tile's sums in registers.
+//!
+//! Operands are not copied into panels first: rows of the right one may begin anywhere in a buffer,
+//! so that a convolution reads its image where it lies.
+
+use pulp::Simd;
+
+/// Most rows of a tile. With two vectors in each, 12 sums fill the 16 registers of AVX2.
+pub(super) const ROWS: usize = 6;
+/// Vectors in each row of a tile.
+pub(super) const VECTORS: usize = 2;
+
+/// Splits `rows` into tiles of at most `most` rows, as equal as can be: (first row, rows).
+pub(super) fn split(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let tiles = rows.div_ceil(most);
+    (0..tiles).map(move |tile| {
+        let first = rows * tile / tiles;
+        (first, rows * (tile + 1) / tiles - first)
+    })
+}
+
+/// `sums[row][column] = Σ left[k][row] × right[starts[k] + at + column]`, for `M` rows and `V`
+/// vectors of columns.
+#[inline(always)]
+pub(super) fn outer<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    left: &[[f32; M]],
+    right: &[f32],
+    starts: &[usize],
+    at: usize,
+) -> [[S::f32s; V]; M] {
+    let mut sums = [[simd.splat_f32s(0.0); V]; M];
+    for (left, &start) in left.iter().zip(starts) {
+        let right = &right[start + at..][..V * S::F32_LANES];
+        let (right, _) = S::as_simd_f32s(right);
+        for row in 0..M {
+            let left = simd.splat_f32s(left[row]);
+            for vector in 0..V {
+                sums[row][vector] = simd.mul_add_f32s(left, right[vector], sums[row][vector]);
+            }
+        }
+    }
+    sums
+}
+
+/// `sums[i][j] += Σ left[i][k] × right[j][k]`, where each lane sums for itself.
+#[inline(always)]
+pub(super) fn inner<S: Simd, const M: usize, const N: usize>(
+    simd: S,
+    left: [&[f32]; M],
+    right: [&[f32]; N],
+    sums: &mut [[S::f32s; N]; M],
+) {
+    let left = left.map(|row| S::as_simd_f32s(row).0);
+    let right = right.map(|row| S::as_simd_f32s(row).0);
+    let steps = left[0].len();
+    let left = left.map(|row| &row[..steps]);
+    let right = right.map(|row| &row[..steps]);
+    let mut local = *sums;
+    for step in 0..steps {
+        for i in 0..M {
+            for j in 0..N {
+                local[i][j] = simd.mul_add_f32s(left[i][step], right[j][step], local[i][j]);
+            }
+        }
+    }
+    *sums = local;
+}
