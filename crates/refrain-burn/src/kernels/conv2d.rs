@@ -9,8 +9,8 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::columns::Columns;
-use super::pool2d;
-use super::tiles::{ROWS, VECTORS, inner, outer, split};
+use super::pool2d::{self, MaxPool};
+use super::tiles::{MAX_LANES, ROWS, VECTORS, inner, outer, split, store};
 use crate::layers::Windows;
 use crate::simd;
 
@@ -19,8 +19,6 @@ const PER_TASK: usize = 1 << 20;
 /// Elements of the columns and gradients of the samples that the backward pass works on at once:
 /// half of a second cache of 512 KiB.
 const CHUNK: usize = 1 << 17;
-/// Positions are padded to a multiple of this in the backward pass.
-const ALIGN: usize = 16;
 
 /// A convolution and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,6 +266,7 @@ impl WithSimd for ForwardOnto<'_> {
         let mut buffer = vec![0.0; columns.len];
         let mut before_pool =
             vec![0.0; if conv.pool.is_some() { conv.filters * positions } else { 0 }];
+        let mut pool = conv.pool.map(|pool| MaxPool::new(&pool, conv.relu));
         let mut largest = largest.chunks_exact_mut(conv.output_len().max(1));
         let samples = x.chunks_exact(conv.input_len());
         for (x, output) in samples.zip(output.chunks_exact_mut(conv.output_len().max(1))) {
@@ -278,17 +277,14 @@ impl WithSimd for ForwardOnto<'_> {
                 let product = &mut product[group * filters * positions..][..filters * positions];
                 task.group(simd, group, &buffer, product);
             }
-            if let (Some(pool), Some(largest)) = (&conv.pool, largest.next()) {
+            if let (Some(pool), Some(largest)) = (&mut pool, largest.next()) {
                 let pooled = conv.output_positions();
                 for ((channel, output), largest) in before_pool
                     .chunks_exact(positions)
                     .zip(output.chunks_exact_mut(pooled))
                     .zip(largest.chunks_exact_mut(pooled))
                 {
-                    pool2d::largest(pool, channel, output, largest);
-                    if conv.relu {
-                        pool2d::relu(output, largest);
-                    }
+                    pool.largest(simd, channel, output, largest);
                 }
             }
         }
@@ -326,27 +322,15 @@ impl ForwardTask<'_> {
                                 simd.select_f32s(is_below, zero, sum)
                             });
                         }
-                        store(simd, &mut output[filter * positions + at..][..width], &sums);
+                        let target = &mut output[filter * positions + at..][..width];
+                        for (target, sum) in target.chunks_mut(S::F32_LANES).zip(sums) {
+                            store::<S>(target, sum);
+                        }
                     }
                 });
             }
             at += width;
         }
-    }
-}
-
-/// Stores vectors, of the last as much as there is room for.
-#[inline(always)]
-fn store<S: Simd, const V: usize>(simd: S, target: &mut [f32], values: &[S::f32s; V]) {
-    let (vectors, rest) = S::as_mut_simd_f32s(target);
-    if vectors.len() == V {
-        vectors.copy_from_slice(values);
-        return;
-    }
-    let full = vectors.len();
-    vectors.copy_from_slice(&values[..full]);
-    if let Some(last) = values.get(full) {
-        simd.partial_store_f32s(rest, *last);
     }
 }
 
@@ -374,7 +358,7 @@ impl WithSimd for BackwardTask<'_> {
         let (inputs, outputs) = (conv.input_len(), conv.output_len());
         let positions = conv.positions();
         // Zeros up to here make whole vectors of each filter's gradients.
-        let padded = positions.next_multiple_of(ALIGN);
+        let padded = positions.next_multiple_of(MAX_LANES);
         let samples = input.len() / inputs;
         let chunk = (CHUNK / (columns.len + filters * padded)).clamp(1, samples.max(1));
 
@@ -482,7 +466,7 @@ fn multiply_back<S: Simd>(
     by_columns: &mut [f32],
 ) {
     let starts: Vec<usize> = (0..gradients.len() / padded).map(|filter| filter * padded).collect();
-    let vectors = if S::F32_LANES * VECTORS <= ALIGN { VECTORS } else { 1 };
+    let vectors = if S::F32_LANES * VECTORS <= MAX_LANES { VECTORS } else { 1 };
     for at in (0..padded).step_by(vectors * S::F32_LANES) {
         for &(first, rows) in &kernels.tiles {
             let kernel = kernels.tile(group, first, rows);

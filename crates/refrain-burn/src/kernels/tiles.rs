@@ -10,6 +10,9 @@ pub(super) const ROWS: usize = 6;
 /// Vectors in each row of a tile.
 pub(super) const VECTORS: usize = 2;
 
+/// Elements of the longest vectors that there are.
+pub(super) const MAX_LANES: usize = 16;
+
 /// Splits `rows` into tiles of at most `most` rows, as equal as can be: (first row, rows).
 pub(super) fn split(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let tiles = rows.div_ceil(most);
@@ -65,4 +68,34 @@ pub(super) fn inner<S: Simd, const M: usize, const N: usize>(
         }
     }
     *sums = local;
+}
+
+/// Stores what there is room for. A masked store would be slow on some processors.
+#[inline(always)]
+pub(super) fn store<S: Simd>(target: &mut [f32], values: S::f32s) {
+    if let [vector, ..] = S::as_mut_simd_f32s(target).0 {
+        *vector = values;
+        return;
+    }
+    let mut all = [0.0; MAX_LANES];
+    if let [vector, ..] = S::as_mut_simd_f32s(&mut all).0 {
+        *vector = values;
+    }
+    let len = target.len();
+    target.copy_from_slice(&all[..len]);
+}
+
+/// The same for integers.
+#[inline(always)]
+pub(super) fn store_u32<S: Simd>(target: &mut [u32], values: S::u32s) {
+    if let [vector, ..] = S::as_mut_simd_u32s(target).0 {
+        *vector = values;
+        return;
+    }
+    let mut all = [0; MAX_LANES];
+    if let [vector, ..] = S::as_mut_simd_u32s(&mut all).0 {
+        *vector = values;
+    }
+    let len = target.len();
+    target.copy_from_slice(&all[..len]);
 }
