@@ -17,6 +17,10 @@ use refrain::layers::{Conv2d, Dense, Flatten, LayerConfig, MaxPooling2d};
 use refrain::prelude::*;
 use refrain::{Activation, AnyTensor, Batch, Dataset as _, Optimizer as _, Values};
 
+/// As in the command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SAMPLES: usize = 10_000;
 const BATCH: usize = 128;
 
@@ -152,7 +156,7 @@ fn main() -> Result {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let measured = args.iter().any(|arg| arg == "--bench");
     let only = args.iter().find(|arg| !arg.starts_with("--"));
-    let (samples, pairs) = if measured { (SAMPLES, 5) } else { (300, 1) };
+    let (samples, pairs) = if measured { (SAMPLES, 11) } else { (300, 1) };
     let (train, test) = (data(samples * 4 / 5)?, data(samples / 5)?);
     for name in ["small", "wide", "cnn"] {
         if only.is_some_and(|only| only != name) {

@@ -258,7 +258,7 @@ impl Module for Sequential {
     }
 
     fn to_device(self, device: &Device) -> Self {
-        self.map_layers(|_, layer| layer.to_device(device))
+        self.map_layers(|_, layer| layer.onto(device))
     }
 
     fn train(self) -> Self {

@@ -71,7 +71,8 @@ impl Conv2d {
         height * width
     }
 
-    fn output_len(&self) -> usize {
+    /// Of one sample, behind the pooling.
+    pub(super) fn output_len(&self) -> usize {
         self.filters * self.output_positions()
     }
 
@@ -213,30 +214,19 @@ impl Kernels {
     }
 }
 
-/// Runs `$body` with the constants `$rows` and `$vectors`, of which there are `$m` and `$v`.
+/// [`by_rows`], and with the number of vectors in each as a constant.
 macro_rules! sized {
-    ($m:expr, $v:expr, |$rows:ident, $vectors:ident| $body:expr) => {{
-        macro_rules! rows {
-            ($n:literal) => {{
-                const $rows: usize = $n;
-                if $v == 1 {
-                    const $vectors: usize = 1;
-                    $body
-                } else {
-                    const $vectors: usize = 2;
-                    $body
-                }
-            }};
-        }
-        match $m {
-            1 => rows!(1),
-            2 => rows!(2),
-            3 => rows!(3),
-            4 => rows!(4),
-            5 => rows!(5),
-            _ => rows!(6),
-        }
-    }};
+    ($rows:expr, $vectors:expr, |$m:ident, $v:ident| $body:expr) => {
+        by_rows!($rows, |$m| {
+            if $vectors == 1 {
+                const $v: usize = 1;
+                $body
+            } else {
+                const $v: usize = VECTORS;
+                $body
+            }
+        })
+    };
 }
 
 /// Some samples, forward.

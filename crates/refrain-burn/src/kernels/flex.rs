@@ -32,47 +32,37 @@ fn place<const D: usize>(tensor: &Tensor<D>) -> Option<Place> {
 
 type Tracked = Autodiff<Flex>;
 
-/// The convolution, or its operands back where no kernel of ours works.
-#[expect(clippy::type_complexity, reason = "the operands, as they came")]
+/// The convolution; `None` where no kernel of ours works.
 pub(super) fn conv2d(
-    x: Tensor<2>,
-    weight: Tensor<4>,
-    bias: Option<Tensor<1>>,
+    x: &Tensor<2>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
     conv: &Conv2d,
-) -> Result<Tensor<2>, (Tensor<2>, Tensor<4>, Option<Tensor<1>>)> {
-    let at = place(&x);
-    let together = at == place(&weight) && bias.as_ref().is_none_or(|bias| place(bias) == at);
-    match at.filter(|_| together) {
-        None => Err((x, weight, bias)),
-        Some(Place::Plain) => {
-            let (Ok(x), Ok(weight), Ok(bias)) = (
-                x.clone().try_into_primitive::<Flex>(),
-                weight.clone().try_into_primitive::<Flex>(),
-                bias.clone().map(|bias| bias.try_into_primitive::<Flex>()).transpose(),
-            ) else {
-                return Err((x, weight, bias));
-            };
+) -> Option<Tensor<2>> {
+    let at = place(x)?;
+    if place(weight) != Some(at) || bias.is_some_and(|bias| place(bias) != Some(at)) {
+        return None;
+    }
+    let (x, weight, bias) = (x.clone(), weight.clone(), bias.cloned());
+    match at {
+        Place::Plain => {
+            let x = x.try_into_primitive::<Flex>().ok()?;
+            let weight = weight.try_into_primitive::<Flex>().ok()?;
+            let bias = bias.map(|bias| bias.try_into_primitive::<Flex>()).transpose().ok()?;
             let (output, _) = conv2d_forward(&x, &weight, bias.as_ref(), conv);
-            Ok(Tensor::from_primitive::<Flex>(output))
+            Some(Tensor::from_primitive::<Flex>(output))
         }
-        Some(Place::Autodiff) => {
-            let (Ok(x), Ok(weight), Ok(bias)) = (
-                x.clone().try_into_primitive::<Tracked>(),
-                weight.clone().try_into_primitive::<Tracked>(),
-                bias.clone().map(|bias| bias.try_into_primitive::<Tracked>()).transpose(),
-            ) else {
-                return Err((x, weight, bias));
-            };
-            let (x, x_node) = x.into_parts();
-            let (weight, weight_node) = weight.into_parts();
-            let output = match bias.map(|bias| bias.into_parts()) {
+        Place::Autodiff => {
+            let (x, x_node) = x.try_into_primitive::<Tracked>().ok()?.into_parts();
+            let (weight, weight_node) = weight.try_into_primitive::<Tracked>().ok()?.into_parts();
+            let bias = bias.map(|bias| bias.try_into_primitive::<Tracked>()).transpose().ok()?;
+            Some(match bias.map(|bias| bias.into_parts()) {
                 Some((bias, bias_node)) => {
                     let nodes = [x_node, weight_node, bias_node];
                     conv2d_tracked(x, weight, Some(bias), nodes, conv)
                 }
                 None => conv2d_tracked(x, weight, None, [x_node, weight_node], conv),
-            };
-            Ok(output)
+            })
         }
     }
 }
@@ -107,20 +97,12 @@ fn conv2d_forward(
     bias: Option<&FlexTensor>,
     conv: &Conv2d,
 ) -> (FlexTensor, Vec<u32>) {
-    let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.map(contiguous));
+    let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+    let bias = bias.map(FlexTensor::to_contiguous);
     let bias = bias.as_ref().map(|bias| bias.storage::<f32>());
     let result = conv.forward(x.storage::<f32>(), weight.storage::<f32>(), bias);
-    let samples = x.layout().shape()[0];
-    (rows(result.output, samples), result.largest)
-}
-
-fn contiguous(tensor: &FlexTensor) -> FlexTensor {
-    tensor.to_contiguous()
-}
-
-fn rows(values: Vec<f32>, samples: usize) -> FlexTensor {
-    let columns = values.len() / samples.max(1);
-    FlexTensor::from_data(TensorData::new(values, [samples, columns]))
+    let rows = [x.layout().shape()[0], conv.output_len()];
+    (FlexTensor::from_data(TensorData::new(result.output, rows)), result.largest)
 }
 
 #[derive(Debug)]
@@ -153,7 +135,8 @@ impl<const N: usize> Backward<Flex, N> for Conv2dBackward {
         let by_input = by_input.flatten();
         let result = conv.backward(kept, gradient.storage::<f32>(), by_input.is_some());
         if let (Some(node), Some(values)) = (by_input, result.input) {
-            gradients.register::<Flex>(node.id, rows(values, x.layout().shape()[0]));
+            let values = TensorData::new(values, x.layout().shape().clone());
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
         }
         if let Some(node) = by_weight.flatten() {
             let values = TensorData::new(result.weight, weight.layout().shape().clone());

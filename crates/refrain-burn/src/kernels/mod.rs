@@ -1,5 +1,7 @@
 //! What layers compute. Images are rows here, `[samples, channels × height × width]`.
 
+#[macro_use]
+mod tiles;
 mod columns;
 mod composed;
 mod conv2d;
@@ -7,7 +9,6 @@ mod flex;
 mod pool2d;
 #[cfg(test)]
 mod tests;
-mod tiles;
 
 use burn::tensor::Tensor;
 
@@ -22,8 +23,8 @@ pub(crate) fn conv2d(
     bias: Option<Tensor<1>>,
     conv: &Conv2d,
 ) -> Tensor<2> {
-    flex::conv2d(x, weight, bias, conv)
-        .unwrap_or_else(|(x, weight, bias)| composed::conv2d(x, weight, bias, conv))
+    flex::conv2d(&x, &weight, bias.as_ref(), conv)
+        .unwrap_or_else(|| composed::conv2d(x, weight, bias, conv))
 }
 
 /// The largest of each window.

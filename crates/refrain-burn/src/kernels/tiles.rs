@@ -22,6 +22,26 @@ pub(super) fn split(rows: usize, most: usize) -> impl Iterator<Item = (usize, us
     })
 }
 
+/// Runs `$body` with the number of rows as a constant `$rows`.
+macro_rules! by_rows {
+    ($count:expr, |$rows:ident| $body:expr) => {{
+        macro_rules! with {
+            ($n:literal) => {{
+                const $rows: usize = $n;
+                $body
+            }};
+        }
+        match $count {
+            1 => with!(1),
+            2 => with!(2),
+            3 => with!(3),
+            4 => with!(4),
+            5 => with!(5),
+            _ => with!(6),
+        }
+    }};
+}
+
 /// `sums[row][column] = Σ left[k][row] × right[starts[k] + at + column]`, for `M` rows and `V`
 /// vectors of columns.
 #[inline(always)]

@@ -293,7 +293,7 @@ impl Kind {
         replace_weights!(self, module => module.fork(device))
     }
 
-    pub(crate) fn to_device(self, device: &Device) -> Self {
+    pub(crate) fn onto(self, device: &Device) -> Self {
         replace_weights!(self, module => module.to_device(device))
     }
 

@@ -67,6 +67,26 @@ fn images_through_convolutions_and_poolings() {
     assert_eq!(model.forward(images).dims(), [3, 10]);
 }
 
+/// A convolution and the pooling behind it are computed at once; with a layer between, they are not.
+#[test]
+fn a_pooling_behind_a_convolution_changes_nothing_in_it() {
+    let conv = || Conv2d::new(7, 3).padding(Padding::Same);
+    let relu = || layers::Activation::new(Activation::Relu);
+    let joined = Sequential::input(&[3, 9, 10])
+        .layer(conv().activation(Activation::Relu))
+        .layer(MaxPooling2d::new([2, 3]));
+    let apart =
+        Sequential::input(&[3, 9, 10]).layer(conv()).layer(relu()).layer(MaxPooling2d::new([2, 3]));
+    let x = || {
+        let values: Vec<f32> =
+            (0..4 * 270).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        rows(&values, 270, &Device::default()).reshape([4, 3, 9, 10])
+    };
+    let [joined, apart] =
+        [joined, apart].map(|model| floats(model.build(5).unwrap().forward(x().into())));
+    assert_close(&joined, &apart, 1e-6, "joined and apart");
+}
+
 #[test]
 fn a_dense_layer_is_a_product_a_sum_and_an_activation() {
     let model = Sequential::input(&[2])
