@@ -1,6 +1,8 @@
 //! The columns of a convolution: for each input `k` of a filter, a row with its value at each
 //! position of the output.
 
+use pulp::{Simd, WithSimd};
+
 use crate::layers::Windows;
 
 /// Behind the last column, for vectors that reach beyond it.
@@ -49,51 +51,21 @@ impl Columns {
 
     /// Fills the buffer from an image. What the buffer holds behind the columns stays.
     #[inline(always)]
-    pub(super) fn fill(&self, image: &[f32], buffer: &mut [f32]) {
-        let width = self.windows.output[1];
-        self.each(|at, source| {
-            let target = &mut buffer[at..at + width];
-            match source {
-                None => target.fill(0.0),
-                Some(Span { at, first, len, stride }) => {
-                    target[..first].fill(0.0);
-                    target[first + len..].fill(0.0);
-                    let target = &mut target[first..first + len];
-                    if stride == 1 {
-                        copy(target, &image[at..at + len]);
-                    } else {
-                        let source = image[at..].iter().step_by(stride);
-                        target
-                            .iter_mut()
-                            .zip(source)
-                            .for_each(|(target, source)| *target = *source);
-                    }
-                }
-            }
-        });
+    pub(super) fn fill<S: Simd>(&self, simd: S, image: &[f32], buffer: &mut [f32]) {
+        let visitor = Fill { width: self.windows.output[1], image, buffer };
+        simd.vectorize(Each { columns: self, visitor });
     }
 
     /// Adds each column to where it came from: the reverse of [`fill`](Self::fill).
     #[inline(always)]
-    pub(super) fn fold(&self, buffer: &[f32], image: &mut [f32]) {
-        self.each(|at, source| {
-            if let Some(Span { at: target, first, len, stride }) = source {
-                let source = &buffer[at + first..at + first + len];
-                if stride == 1 {
-                    let target = &mut image[target..target + len];
-                    target.iter_mut().zip(source).for_each(|(target, source)| *target += source);
-                } else {
-                    let target = image[target..].iter_mut().step_by(stride);
-                    target.zip(source).for_each(|(target, source)| *target += source);
-                }
-            }
-        });
+    pub(super) fn fold<S: Simd>(&self, simd: S, buffer: &[f32], image: &mut [f32]) {
+        simd.vectorize(Each { columns: self, visitor: Fold { buffer, image } });
     }
 
     /// Each row of each image in the buffer, by its place, and where in the image it comes from;
     /// `None` within the padding.
     #[inline(always)]
-    fn each(&self, mut visit: impl FnMut(usize, Option<Span>)) {
+    fn each(&self, mut visitor: impl Visitor) {
         let Windows { input: [_, input_width], strides, dilation, padding, size, output, .. } =
             self.windows;
         let input_height = self.windows.input[0];
@@ -120,7 +92,7 @@ impl Columns {
                                 stride: strides[1],
                             }
                         });
-                        visit(start + row * output[1], span);
+                        visitor.row(start + row * output[1], span);
                     }
                 }
             }
@@ -136,6 +108,76 @@ struct Span {
     first: usize,
     len: usize,
     stride: usize,
+}
+
+/// A function of its own: within the loops of the products it would take their registers.
+struct Each<'a, V> {
+    columns: &'a Columns,
+    visitor: V,
+}
+
+impl<V: Visitor> WithSimd for Each<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.columns.each(self.visitor);
+    }
+}
+
+/// Not a closure: those are not compiled for the vectors of the function around them.
+trait Visitor {
+    /// The row at `at` of the buffer, and where its values are in the image.
+    fn row(&mut self, at: usize, span: Option<Span>);
+}
+
+struct Fill<'a> {
+    width: usize,
+    image: &'a [f32],
+    buffer: &'a mut [f32],
+}
+
+impl Visitor for Fill<'_> {
+    #[inline(always)]
+    fn row(&mut self, at: usize, span: Option<Span>) {
+        let target = &mut self.buffer[at..at + self.width];
+        let Some(Span { at, first, len, stride }) = span else {
+            return target.fill(0.0);
+        };
+        target[..first].fill(0.0);
+        target[first + len..].fill(0.0);
+        let target = &mut target[first..first + len];
+        if stride == 1 {
+            return copy(target, &self.image[at..at + len]);
+        }
+        for (target, source) in target.iter_mut().zip(self.image[at..].iter().step_by(stride)) {
+            *target = *source;
+        }
+    }
+}
+
+struct Fold<'a> {
+    buffer: &'a [f32],
+    image: &'a mut [f32],
+}
+
+impl Visitor for Fold<'_> {
+    #[inline(always)]
+    fn row(&mut self, at: usize, span: Option<Span>) {
+        let Some(Span { at: target, first, len, stride }) = span else {
+            return;
+        };
+        let source = &self.buffer[at + first..at + first + len];
+        if stride == 1 {
+            for (target, source) in self.image[target..target + len].iter_mut().zip(source) {
+                *target += source;
+            }
+            return;
+        }
+        for (target, source) in self.image[target..].iter_mut().step_by(stride).zip(source) {
+            *target += source;
+        }
+    }
 }
 
 /// Rows are short: a call to copy one costs more than the copy.

@@ -263,7 +263,7 @@ impl WithSimd for ForwardOnto<'_> {
             let product = if conv.pool.is_some() { &mut before_pool[..] } else { &mut *output };
             for group in 0..groups {
                 let channels = conv.input_len() / groups;
-                columns.fill(&x[group * channels..][..channels], &mut buffer);
+                columns.fill(simd, &x[group * channels..][..channels], &mut buffer);
                 let product = &mut product[group * filters * positions..][..filters * positions];
                 task.group(simd, group, &buffer, product);
             }
@@ -364,7 +364,7 @@ impl WithSimd for BackwardTask<'_> {
                 for sample in 0..chunk {
                     let image = (first + sample) * inputs + group * channels;
                     let buffer = &mut buffers[sample * columns.len..][..columns.len];
-                    columns.fill(&input[image..image + channels], buffer);
+                    columns.fill(simd, &input[image..image + channels], buffer);
 
                     let from = (first + sample) * outputs + group * (outputs / groups);
                     let from = from..from + outputs / groups;
@@ -393,7 +393,7 @@ impl WithSimd for BackwardTask<'_> {
                             padded,
                             &mut by_columns,
                         );
-                        columns.fold(&by_columns, &mut by_input[image..image + channels]);
+                        columns.fold(simd, &by_columns, &mut by_input[image..image + channels]);
                     }
                 }
                 let by_weight = &mut by_weight[group * filters * depth..][..filters * depth];
