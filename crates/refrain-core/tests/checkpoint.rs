@@ -242,3 +242,41 @@ fn an_interrupted_run_is_saved_though_no_checkpoints_are_due() {
     let mut resumed = trainer(folder.path(), Every::Epochs(0));
     assert_eq!(resumed.resume().unwrap().step(), 7);
 }
+
+#[test]
+fn options_are_checked_before_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let in_dir = || Checkpoints::in_dir(&path);
+    let cases = [
+        (Checkpoints::in_dir(""), "the folder of the checkpoints is empty"),
+        (in_dir().keep(0), "keep is 0"),
+        (in_dir().every(Every::Seconds(0.0)), "every 0 seconds"),
+        (in_dir().every(Every::Seconds(-1.0)), "every -1 seconds"),
+        (in_dir().every(Every::Seconds(f64::NAN)), "every NaN seconds"),
+        (in_dir().every(Every::Seconds(f64::INFINITY)), "every inf seconds"),
+    ];
+    for (checkpoints, expected) in cases {
+        let mut trainer = Trainer::new(script().learner(), 0.1).checkpoints(checkpoints);
+        let error = trainer.fit(&script().data(), Fit::epochs(1).verbose(0)).unwrap_err();
+        assert!(error.is_config() && error.to_string().contains(expected), "{error}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn by_the_clock_one_is_due_when_the_time_has_passed() {
+    // After every batch, and at the end alone.
+    for (seconds, expected) in [(1e-9, 30..=33), (1e9, 1..=1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let script = script();
+        let checkpoints = Checkpoints::in_dir(folder.path()).every(Every::Seconds(seconds));
+        let mut timed = Trainer::new(script.learner(), 0.1).checkpoints(checkpoints.wait(true));
+        timed.fit(&script.samples(10), Fit::epochs(3).batch_size(1).verbose(0)).unwrap();
+        let journal = std::fs::read(folder.path().join("journal.jsonl")).unwrap();
+        let entries = JournalText::parse(&journal).entries;
+        let taken = entries.iter().filter(|e| matches!(e.record, Record::Checkpoint { .. }));
+        let taken = taken.count();
+        assert!(expected.contains(&taken), "{seconds}: {taken}");
+    }
+}
