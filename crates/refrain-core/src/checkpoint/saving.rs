@@ -311,7 +311,7 @@ impl<L: Learner> Session<'_, L> {
     }
 
     /// Before callbacks are told the end: the place that the run has come to is saved, so that it can
-    /// go on from there. Where a checkpoint of it is being written, nobody waits yet.
+    /// go on from there. Nobody waits for it yet, but after an interruption.
     pub(crate) fn save_end(&mut self, ending: &Ending) -> Result {
         let position = self.position();
         let Some(saving) = &mut self.saving else {
@@ -322,7 +322,9 @@ impl<L: Learner> Session<'_, L> {
             || saving.flawed_at == Some(position.step)
             || (saving.options.removes && !is_interrupted);
         if (saving.options.is_wanted() || is_interrupted) && !is_done {
-            let saved = self.save(position, false, true);
+            // Else it is written while callbacks are told.
+            let waits = is_interrupted || saving.options.waits;
+            let saved = self.save(position, false, waits);
             if is_interrupted {
                 self.tell_saved(saved);
             }
