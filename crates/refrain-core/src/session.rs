@@ -408,7 +408,7 @@ impl<'t, L: Learner> Session<'t, L> {
         }
         let read = self.read_epoch_logs();
         self.keep(read)?;
-        let yields = self.before_validation();
+        let mut yields = self.before_validation();
         let logs = loop {
             let tested = self.trainer.test(batches, yields);
             if let Some(logs) = self.keep(tested)? {
@@ -419,6 +419,8 @@ impl<'t, L: Learner> Session<'t, L> {
                 return Ok(Logs::new());
             }
             self.save_in_validation();
+            // Once: whoever asks again and again does not keep the run from going on.
+            yields = false;
         };
         if let Some(epoch_logs) = &mut self.epoch_logs {
             epoch_logs.insert_validation(&logs);

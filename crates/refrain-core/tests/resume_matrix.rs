@@ -200,7 +200,8 @@ fn a_checkpoint_in_a_validation_is_of_the_run_before_it() {
         .save_with(save)
         .callback(LambdaCallback::new("looks").on_test_batch_end(move |_, end| {
             seen.lock().unwrap().push((end.index, path.join("000001").exists()));
-            if seen.lock().unwrap().len() == 2 {
+            // Again and again: the validation is begun again once.
+            if seen.lock().unwrap().len() >= 2 {
                 asked.save();
             }
             Ok(())
