@@ -50,18 +50,12 @@ impl Signals {
             flag::register(signal, self.stop.flag())?;
             Ok(())
         };
-        // Who started the command with a signal ignored, as a shell does in the background or `nohup`,
-        // wants it to go on.
-        for signal in [SIGINT, SIGTERM] {
-            if is_ignored(signal) != Some(true) {
-                stops_at(signal)?;
-            }
-        }
+        [SIGINT, SIGTERM].into_iter().try_for_each(stops_at)?;
         #[cfg(unix)]
         {
             use signal_hook::consts::{SIGHUP, SIGUSR1, SIGXFSZ};
-            // Where that cannot be known, it keeps what it does.
-            if is_ignored(SIGHUP) == Some(false) {
+            // Who started the command with `nohup` wants it to go on.
+            if !is_ignored(SIGHUP) {
                 stops_at(SIGHUP)?;
             }
             flag::register(SIGUSR1, self.save.flag())?;
@@ -102,12 +96,14 @@ impl Signals {
     }
 }
 
-/// Whether this process was started with a signal ignored; `None` where that cannot be known.
-fn is_ignored(signal: i32) -> Option<bool> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
-    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
-    Some(mask >> (signal - 1) & 1 == 1)
+/// Whether this process was started with a signal ignored. Where that cannot be known, the signal
+/// keeps what it does.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 struct Notice {
