@@ -70,8 +70,8 @@ impl TrainArgs {
                         recipe, 130, 143 or 129 interrupted by SIGINT, SIGTERM or SIGHUP, after \
                         saving.\n\nSignals: the first SIGINT (Ctrl-C), SIGTERM or SIGHUP finishes \
                         the batch, saves and ends the run; a second one ends it at once. SIGUSR1 \
-                        saves, and the run goes on. One that the command was started to ignore, \
-                        as SIGHUP after `nohup`, does nothing.";
+                        saves, and the run goes on. SIGHUP does nothing where the command was \
+                        started to ignore it, as by `nohup`.";
 }
 
 #[derive(clap::Args)]
