@@ -330,6 +330,9 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
         self.merge_kept()?;
         let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
         let model = self.model.take().ok_or_else(lost_model)?;
+        if let Some(clip) = self.optimizer.clip() {
+            gradients::clip(&model, &mut gradients, clip);
+        }
         self.optimizer.begin_step(learning_rate);
         self.model = Some(gradients::update(model, &mut gradients, &mut *self.optimizer));
         Ok(())

@@ -76,7 +76,7 @@ pub use losses::{
     SparseCategoricalCrossentropy,
 };
 pub use metrics::{Accuracy, AnyMetric, Metric};
-pub use optimizers::{Adam, Optimizer, OptimizerSlot, OptimizerState, Sgd, Values};
+pub use optimizers::{Adam, AdamW, Optimizer, OptimizerSlot, OptimizerState, Sgd, Values};
 pub use samples::Samples;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};

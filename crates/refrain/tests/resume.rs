@@ -25,7 +25,7 @@ use refrain::plot::{LrFinder, TrainingPlot};
 use refrain::prelude::*;
 use refrain::schedule::OneCycle;
 use refrain::{
-    Activation, Batch, BuildContext, BurnLearner, FromArray, History, Learner, Recipe, Registry,
+    Activation, AdamW, Batch, BuildContext, BurnLearner, FromArray, History, Learner, Recipe, Registry,
     StopHandle,
 };
 
@@ -255,6 +255,8 @@ fn optimizers() -> Vec<(&'static str, MakeTrainer)> {
         ("momentum", || compile(Sgd::new(0.1).momentum(0.9))),
         ("nesterov", || compile(Sgd::new(0.1).momentum(0.9).nesterov(true))),
         ("adam", || compile(Adam::new(0.01))),
+        ("adam with amsgrad", || compile(Adam::new(0.01).amsgrad(true))),
+        ("adamw", || compile(AdamW::new(0.01).global_clipnorm(1.0))),
         ("sgd in one cycle", || compile(Sgd::new(one_cycle()).momentum(0.9))),
         ("adam in one cycle", || compile(Adam::new(one_cycle()))),
     ]

@@ -1,18 +1,17 @@
 //! Adam.
 
-use std::collections::HashMap;
-
-use burn::module::ParamId;
+use burn::tensor::Tensor;
+use refrain_core::Result;
 use refrain_core::schedule::Rate;
-use refrain_core::{Error, Result};
 
-use super::values::{Values, in_place};
-use super::{Optimizer, OptimizerState, check_option, check_rate, take_rate};
+use super::rule::{Common, Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
-/// What is remembered of each parameter: the running means of the gradient and of its square.
+/// What is remembered of each parameter: the running means of the gradient and of its square, and
+/// the largest that the latter ever was.
 const MEAN: &str = "m";
 const SQUARE: &str = "v";
+const LARGEST: &str = "v_hat";
 
 /// Adam as Keras has it: running means of the gradient and of its square, both corrected for
 /// their start at 0.
@@ -20,43 +19,33 @@ const SQUARE: &str = "v";
 /// `weights −= rate × √(1 − β₂ᵗ) / (1 − β₁ᵗ) × m / (√v + ε)`: epsilon is added before the
 /// correction ("epsilon hat"), unlike in Burn and PyTorch.
 ///
-/// Defaults: learning rate 0.001, β₁ 0.9, β₂ 0.999, ε 1e-7.
+/// Defaults: learning rate 0.001, β₁ 0.9, β₂ 0.999, ε 1e-7, no AMSGrad.
 ///
 /// # Source
 /// "Adam: a method for stochastic optimization", ICLR 2015, the formula before section 2.1.
+/// AMSGrad: "On the convergence of Adam and beyond", ICLR 2018, without its correction.
 #[derive(Debug)]
 pub struct Adam {
-    learning_rate: Option<Rate>,
+    common: Common,
     beta_1: f64,
     beta_2: f64,
     epsilon: f64,
-    /// In place of β₁, once it was set during a run.
-    set_beta_1: Option<f64>,
-    /// Steps made.
-    step: u64,
-    // Of the current step.
-    rate: f32,
-    moments: HashMap<ParamId, Moments>,
-}
-
-#[derive(Debug)]
-struct Moments {
-    mean: Values,
-    square: Values,
+    amsgrad: bool,
 }
 
 impl Adam {
     /// `learning_rate`: a number above 0, or a schedule.
     pub fn new(learning_rate: impl Into<Rate>) -> Self {
+        Self::named("adam", learning_rate.into())
+    }
+
+    pub(super) fn named(name: &'static str, learning_rate: Rate) -> Self {
         Self {
-            learning_rate: Some(learning_rate.into()),
+            common: Common::new(name, LEARNING_RATE, learning_rate),
             beta_1: 0.9,
             beta_2: 0.999,
             epsilon: 1e-7,
-            set_beta_1: None,
-            step: 0,
-            rate: 0.0,
-            moments: HashMap::new(),
+            amsgrad: false,
         }
     }
 
@@ -78,8 +67,15 @@ impl Adam {
         self
     }
 
+    /// Whether the largest mean of squares so far takes the place of the mean, so that no weight's
+    /// steps grow again. Default false.
+    pub fn amsgrad(mut self, amsgrad: bool) -> Self {
+        self.amsgrad = amsgrad;
+        self
+    }
+
     fn current_beta_1(&self) -> f64 {
-        self.set_beta_1.unwrap_or(self.beta_1)
+        self.common.momentum.unwrap_or(self.beta_1)
     }
 }
 
@@ -89,105 +85,108 @@ impl Default for Adam {
     }
 }
 
-impl Optimizer for Adam {
-    fn take_learning_rate(&mut self) -> Rate {
-        take_rate(&mut self.learning_rate, LEARNING_RATE)
+optimizer!(Adam);
+
+impl Rule for Adam {
+    type Formula = Moments;
+
+    fn formula(&self) -> Moments {
+        // In f32, as Keras: β₂ rounds to a number that makes the first steps longer by 2e-5.
+        // Harmless, but with f64 no run would agree with Keras beyond the fourth digit.
+        let step = self.common.step();
+        let beta_1 = self.current_beta_1();
+        let beta_1_power = (beta_1 as f32).powf(step);
+        let beta_2_power = (self.beta_2 as f32).powf(step);
+        Moments {
+            rate: self.common.rate * (1.0 - beta_2_power).sqrt() / (1.0 - beta_1_power),
+            new_1: (1.0 - beta_1) as f32,
+            new_2: (1.0 - self.beta_2) as f32,
+            epsilon: self.epsilon as f32,
+        }
+    }
+
+    const SLOTS: &'static [&'static str] = &[MEAN, SQUARE, LARGEST];
+    const OPTIONAL: &'static [&'static str] = &[LARGEST];
+    const COUNTS_STEPS: bool = true;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
     }
 
     fn check(&self) -> Result {
-        check_rate("adam", &self.learning_rate)?;
-        check_beta("beta_1", self.beta_1)?;
-        check_beta("beta_2", self.beta_2)?;
-        let is_allowed = self.epsilon.is_finite() && self.epsilon > 0.0;
-        let allowed = "a finite number above 0, for example 1e-7";
-        check_option("adam", "epsilon", self.epsilon, is_allowed, allowed)
+        self.common.check_share("beta_1", self.beta_1, "0.9")?;
+        self.common.check_share("beta_2", self.beta_2, "0.999")?;
+        self.common.check_positive("epsilon", self.epsilon, "1e-7")
     }
 
-    fn begin_step(&mut self, learning_rate: f64) {
-        self.step = self.step.saturating_add(1);
-        // In f32, as Keras: β₂ rounds to a number that makes the first steps longer by 2e-5.
-        // Harmless, but with f64 no run would agree with Keras beyond the fourth digit.
-        let beta_1_power = (self.current_beta_1() as f32).powf(self.step as f32);
-        let beta_2_power = (self.beta_2 as f32).powf(self.step as f32);
-        self.rate = learning_rate as f32 * (1.0 - beta_2_power).sqrt() / (1.0 - beta_1_power);
+    fn check_momentum(&self, momentum: f64) -> Option<Result> {
+        Some(self.common.check_share("beta_1", momentum, "0.9"))
     }
 
-    fn update(&mut self, id: ParamId, mut weights: Values, mut gradient: Values) -> Values {
-        let Moments { mut mean, mut square } = self.moments.remove(&id).unwrap_or_else(|| {
-            Moments { mean: gradient.zeros_like(), square: gradient.zeros_like() }
-        });
-        let rate = self.rate;
-        let epsilon = self.epsilon as f32;
-        let new_1 = (1.0 - self.current_beta_1()) as f32;
-        let new_2 = (1.0 - self.beta_2) as f32;
+    fn keeps(&self, _: &str) -> bool {
+        self.amsgrad
+    }
+}
 
-        let values = [&mut weights, &mut gradient, &mut mean, &mut square];
-        let done = in_place(values, |[weights, gradient, m, v]| {
-            for (((w, g), m), v) in weights.iter_mut().zip(gradient).zip(m).zip(v) {
-                *m += (*g - *m) * new_1;
-                *v += (*g * *g - *v) * new_2;
-                *w -= *m * rate / (v.sqrt() + epsilon);
+/// AMSGrad, where there are three slots.
+#[derive(Clone, Copy)]
+pub(super) struct Moments {
+    /// The rate with both corrections.
+    rate: f32,
+    new_1: f32,
+    new_2: f32,
+    epsilon: f32,
+}
+
+impl Formula for Moments {
+    #[inline(always)]
+    fn elements(self, weights: &mut [f32], gradient: &mut [f32], slots: &mut [&mut [f32]]) {
+        let Self { rate, new_1, new_2, epsilon } = self;
+        let [m, v, largest @ ..] = slots else {
+            return;
+        };
+        let moments = m.iter_mut().zip(v.iter_mut());
+        match largest {
+            [largest] => {
+                let moments = moments.zip(largest.iter_mut());
+                for ((w, g), ((m, v), largest)) in weights.iter_mut().zip(gradient).zip(moments) {
+                    *m += (*g - *m) * new_1;
+                    *v += (*g * *g - *v) * new_2;
+                    // Not `max`, which would take a number in place of NaN.
+                    *largest = if *largest > *v { *largest } else { *v };
+                    *w -= *m * rate / (largest.sqrt() + epsilon);
+                }
             }
-        });
-        if !done {
-            let (m, v, gradient) =
-                (mean.into_tensor(), square.into_tensor(), gradient.into_tensor());
-            let m = m.clone() + (gradient.clone() - m) * new_1;
-            let v = v.clone() + (gradient.square() - v) * new_2;
-            let update = m.clone() * rate / (v.clone().sqrt() + epsilon);
-            weights = (weights.into_tensor() - update).into();
-            (mean, square) = (m.into(), v.into());
+            _ => {
+                for ((w, g), (m, v)) in weights.iter_mut().zip(gradient).zip(moments) {
+                    *m += (*g - *m) * new_1;
+                    *v += (*g * *g - *v) * new_2;
+                    *w -= *m * rate / (v.sqrt() + epsilon);
+                }
+            }
         }
-        self.moments.insert(id, Moments { mean, square });
-        weights
     }
 
-    fn set_momentum(&mut self, momentum: f64) -> Result {
-        check_beta("beta_1", momentum)?;
-        self.set_beta_1 = Some(momentum);
-        Ok(())
-    }
-
-    fn state(&self) -> OptimizerState {
-        let mut state = OptimizerState {
-            step: Some(self.step),
-            momentum: self.set_beta_1,
-            ..OptimizerState::default()
+    fn tensors(
+        self,
+        weights: Tensor<1>,
+        gradient: Tensor<1>,
+        slots: &mut Vec<Tensor<1>>,
+    ) -> Tensor<1> {
+        let [m, v, largest @ ..] = slots.as_mut_slice() else {
+            return weights;
         };
-        state.put(MEAN, self.moments.iter().map(|(id, moments)| (id, &moments.mean)));
-        state.put(SQUARE, self.moments.iter().map(|(id, moments)| (id, &moments.square)));
-        state
-    }
-
-    fn set_state(&mut self, mut state: OptimizerState) -> Result {
-        let set_beta_1 = state.momentum.take();
-        set_beta_1.map_or(Ok(()), |beta_1| check_beta("beta_1", beta_1))?;
-        let step = state.step.take();
-        let mut means = state.take(MEAN);
-        let mut moments = HashMap::new();
-        for (id, square) in state.take(SQUARE) {
-            let mean = means.remove(&id).ok_or_else(|| lacks(MEAN))?;
-            moments.insert(id, Moments { mean, square });
+        *m = m.clone() + (gradient.clone() - m.clone()) * self.new_1;
+        *v = v.clone() + (gradient.square() - v.clone()) * self.new_2;
+        let mut square = v.clone();
+        if let [largest] = largest {
+            *largest = largest.clone().max_pair(square);
+            square = largest.clone();
         }
-        if !means.is_empty() {
-            return Err(lacks(SQUARE));
-        }
-        state.finish("adam")?;
-        let step = match step {
-            None if !moments.is_empty() => return Err(lacks("step")),
-            step => step.unwrap_or(0),
-        };
-        (self.set_beta_1, self.step, self.moments) = (set_beta_1, step, moments);
-        Ok(())
+        weights - m.clone() * self.rate / (square.sqrt() + self.epsilon)
     }
-}
-
-fn check_beta(option: &str, beta: f64) -> Result {
-    let example = if option == "beta_1" { "0.9" } else { "0.999" };
-    let allowed = format!("0 or more and below 1, for example {example}");
-    check_option("adam", option, beta, (0.0..1.0).contains(&beta), &allowed)
-}
-
-fn lacks(name: &str) -> Error {
-    Error::data(format!("adam's state lacks `{name}`; it is incomplete, or another optimizer's"))
 }

@@ -1,19 +1,22 @@
 //! Optimizers by Keras' formulas and defaults.
 
 mod adam;
+mod adamw;
+mod rule;
 mod sgd;
 mod state;
 mod values;
 
 use burn::module::ParamId;
 use refrain_core::schedule::Rate;
-use refrain_core::{Error, IntoLearner, Result};
+use refrain_core::{Clip, Error, IntoLearner, Result};
 
 use crate::forward::Forward;
 use crate::learner::BurnLearner;
 use crate::losses::Loss;
 
 pub use adam::Adam;
+pub use adamw::AdamW;
 pub use sgd::Sgd;
 pub use state::{OptimizerSlot, OptimizerState};
 pub use values::Values;
@@ -34,6 +37,13 @@ pub trait Optimizer: Send + 'static {
     /// A configuration error that names option, value and what is allowed.
     fn check(&self) -> Result;
 
+    /// How gradients are clipped before each step; not at all by default.
+    ///
+    /// What [`GradientClip`](refrain_core::callbacks::GradientClip) clips, it clips before.
+    fn clip(&self) -> Option<Clip> {
+        None
+    }
+
     /// Begins the update of one step.
     fn begin_step(&mut self, learning_rate: f64);
 
@@ -45,10 +55,7 @@ pub trait Optimizer: Send + 'static {
     /// # Errors
     /// When there is none, which is the default, or when the value is out of range.
     fn set_momentum(&mut self, momentum: f64) -> Result {
-        Err(Error::config(format!(
-            "the optimizer has no momentum, which was to be set to {momentum}; use sgd or adam, or \
-             a schedule of the rate alone"
-        )))
+        Err(no_momentum(momentum))
     }
 
     /// What it remembers between steps; nothing by default.
@@ -98,39 +105,11 @@ macro_rules! compiles {
     )*};
 }
 
-compiles!(Sgd, Adam);
+compiles!(Sgd, Adam, AdamW);
 
-/// Takes a schedule out; a number stays, so that it can be checked later.
-fn take_rate(rate: &mut Option<Rate>, default: f64) -> Rate {
-    match rate {
-        Some(Rate::Constant(constant)) => Rate::Constant(*constant),
-        _ => rate.take().unwrap_or(Rate::Constant(default)),
-    }
-}
-
-/// Keras takes any rate; one that is not above 0 trains away from the minimum or not at all.
-fn check_rate(optimizer: &str, rate: &Option<Rate>) -> Result {
-    match rate {
-        Some(Rate::Constant(rate)) if !(rate.is_finite() && *rate > 0.0) => {
-            Err(Error::config(format!(
-                "{optimizer}: learning_rate is {rate}; allowed: a finite number above 0, for \
-                 example 0.01"
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A number that must be in a range, which is told in words.
-fn check_option(
-    optimizer: &str,
-    option: &str,
-    value: f64,
-    is_allowed: bool,
-    allowed: &str,
-) -> Result {
-    if is_allowed {
-        return Ok(());
-    }
-    Err(Error::config(format!("{optimizer}: {option} is {value}; allowed: {allowed}")))
+fn no_momentum(momentum: f64) -> Error {
+    Error::config(format!(
+        "the optimizer has no momentum, which was to be set to {momentum}; use sgd or adam, or a \
+         schedule of the rate alone"
+    ))
 }

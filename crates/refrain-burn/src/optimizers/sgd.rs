@@ -1,13 +1,10 @@
 //! Stochastic gradient descent.
 
-use std::collections::HashMap;
-
-use burn::module::ParamId;
+use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::values::{Values, in_place};
-use super::{Optimizer, OptimizerState, check_option, check_rate, take_rate};
+use super::rule::{Common, Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.01;
 /// What is remembered of each parameter.
@@ -29,28 +26,16 @@ const VELOCITY: &str = "velocity";
 /// ```
 #[derive(Debug)]
 pub struct Sgd {
-    learning_rate: Option<Rate>,
+    common: Common,
     momentum: f64,
     nesterov: bool,
-    /// In place of `momentum`, once it was set during a run. From then on velocities are kept also
-    /// where it is 0, so that they are what the formula says when it rises again.
-    set_momentum: Option<f64>,
-    // Of the current step.
-    rate: f64,
-    velocities: HashMap<ParamId, Values>,
 }
 
 impl Sgd {
     /// `learning_rate`: a number above 0, or a schedule.
     pub fn new(learning_rate: impl Into<Rate>) -> Self {
-        Self {
-            learning_rate: Some(learning_rate.into()),
-            momentum: 0.0,
-            nesterov: false,
-            set_momentum: None,
-            rate: 0.0,
-            velocities: HashMap::new(),
-        }
+        let common = Common::new("sgd", LEARNING_RATE, learning_rate.into());
+        Self { common, momentum: 0.0, nesterov: false }
     }
 
     /// How much of the last step's velocity is kept, 0..=1. Default 0.
@@ -72,115 +57,94 @@ impl Default for Sgd {
     }
 }
 
-impl Optimizer for Sgd {
-    fn take_learning_rate(&mut self) -> Rate {
-        take_rate(&mut self.learning_rate, LEARNING_RATE)
+optimizer!(Sgd);
+
+impl Rule for Sgd {
+    type Formula = Descent;
+
+    fn formula(&self) -> Descent {
+        let momentum = self.common.momentum.unwrap_or(self.momentum) as f32;
+        Descent { rate: self.common.rate, momentum, nesterov: self.nesterov }
+    }
+
+    const SLOTS: &'static [&'static str] = &[VELOCITY];
+    const OPTIONAL: &'static [&'static str] = &[VELOCITY];
+    const COUNTS_STEPS: bool = false;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        &mut self.common
     }
 
     fn check(&self) -> Result {
-        check_rate("sgd", &self.learning_rate)?;
-        check_momentum(self.momentum)
+        self.check_momentum(self.momentum).unwrap_or(Ok(()))
     }
 
-    fn begin_step(&mut self, learning_rate: f64) {
-        self.rate = learning_rate;
+    fn check_momentum(&self, momentum: f64) -> Option<Result> {
+        let is_allowed = (0.0..=1.0).contains(&momentum);
+        let allowed = "0..=1, for example 0.9";
+        Some(self.common.check_option("momentum", momentum, is_allowed, allowed))
     }
 
-    fn update(&mut self, id: ParamId, weights: Values, gradient: Values) -> Values {
-        let rate = self.rate as f32;
-        if self.momentum == 0.0 && self.set_momentum.is_none() {
-            return plain(rate, weights, gradient);
+    /// Once the momentum was set during a run, velocities are kept also where it is 0, so that they
+    /// are what the formula says when it rises again.
+    fn keeps(&self, _: &str) -> bool {
+        self.momentum != 0.0 || self.common.momentum.is_some()
+    }
+}
+
+/// Without momentum, where there are no slots.
+#[derive(Clone, Copy)]
+pub(super) struct Descent {
+    rate: f32,
+    momentum: f32,
+    nesterov: bool,
+}
+
+impl Formula for Descent {
+    #[inline(always)]
+    fn elements(self, weights: &mut [f32], gradient: &mut [f32], slots: &mut [&mut [f32]]) {
+        let Self { rate, momentum, nesterov } = self;
+        match slots {
+            [velocity] if nesterov => {
+                for ((w, g), m) in weights.iter_mut().zip(gradient).zip(velocity.iter_mut()) {
+                    let step = rate * *g;
+                    *m = momentum * *m - step;
+                    *w += momentum * *m - step;
+                }
+            }
+            [velocity] => {
+                for ((w, g), m) in weights.iter_mut().zip(gradient).zip(velocity.iter_mut()) {
+                    *m = momentum * *m - rate * *g;
+                    *w += *m;
+                }
+            }
+            _ => {
+                for (w, g) in weights.iter_mut().zip(gradient) {
+                    *w -= rate * *g;
+                }
+            }
         }
-        let momentum = self.set_momentum.unwrap_or(self.momentum) as f32;
-        let velocity = self.velocities.remove(&id).unwrap_or_else(|| gradient.zeros_like());
-        let (weights, velocity) = if self.nesterov {
-            nesterov(rate, momentum, weights, gradient, velocity)
-        } else {
-            with_momentum(rate, momentum, weights, gradient, velocity)
+    }
+
+    fn tensors(
+        self,
+        weights: Tensor<1>,
+        gradient: Tensor<1>,
+        slots: &mut Vec<Tensor<1>>,
+    ) -> Tensor<1> {
+        let step = gradient * self.rate;
+        let Some(velocity) = slots.pop() else {
+            return weights - step;
         };
-        self.velocities.insert(id, velocity);
-        weights
-    }
-
-    fn set_momentum(&mut self, momentum: f64) -> Result {
-        check_momentum(momentum)?;
-        self.set_momentum = Some(momentum);
-        Ok(())
-    }
-
-    fn state(&self) -> OptimizerState {
-        let mut state = OptimizerState { momentum: self.set_momentum, ..Default::default() };
-        state.put(VELOCITY, &self.velocities);
-        state
-    }
-
-    fn set_state(&mut self, mut state: OptimizerState) -> Result {
-        let set_momentum = state.momentum.take();
-        set_momentum.map_or(Ok(()), check_momentum)?;
-        let velocities = state.take(VELOCITY);
-        state.finish("sgd")?;
-        (self.set_momentum, self.velocities) = (set_momentum, velocities);
-        Ok(())
-    }
-}
-
-fn check_momentum(momentum: f64) -> Result {
-    let is_allowed = (0.0..=1.0).contains(&momentum);
-    check_option("sgd", "momentum", momentum, is_allowed, "0..=1, for example 0.9")
-}
-
-fn plain(rate: f32, mut weights: Values, mut gradient: Values) -> Values {
-    let done = in_place([&mut weights, &mut gradient], |[weights, gradient]| {
-        for (w, g) in weights.iter_mut().zip(gradient) {
-            *w -= rate * *g;
+        let velocity = velocity * self.momentum - step.clone();
+        slots.push(velocity.clone());
+        match self.nesterov {
+            true => weights + velocity * self.momentum - step,
+            false => weights + velocity,
         }
-    });
-    if done {
-        return weights;
     }
-    (weights.into_tensor() - gradient.into_tensor() * rate).into()
-}
-
-fn with_momentum(
-    rate: f32,
-    momentum: f32,
-    mut weights: Values,
-    mut gradient: Values,
-    mut velocity: Values,
-) -> (Values, Values) {
-    let values = [&mut weights, &mut gradient, &mut velocity];
-    let done = in_place(values, |[weights, gradient, velocity]| {
-        for ((w, g), m) in weights.iter_mut().zip(gradient).zip(velocity) {
-            *m = momentum * *m - rate * *g;
-            *w += *m;
-        }
-    });
-    if done {
-        return (weights, velocity);
-    }
-    let velocity = velocity.into_tensor() * momentum - gradient.into_tensor() * rate;
-    ((weights.into_tensor() + velocity.clone()).into(), velocity.into())
-}
-
-fn nesterov(
-    rate: f32,
-    momentum: f32,
-    mut weights: Values,
-    mut gradient: Values,
-    mut velocity: Values,
-) -> (Values, Values) {
-    let values = [&mut weights, &mut gradient, &mut velocity];
-    let done = in_place(values, |[weights, gradient, velocity]| {
-        for ((w, g), m) in weights.iter_mut().zip(gradient).zip(velocity) {
-            let step = rate * *g;
-            *m = momentum * *m - step;
-            *w += momentum * *m - step;
-        }
-    });
-    if done {
-        return (weights, velocity);
-    }
-    let step = gradient.into_tensor() * rate;
-    let velocity = velocity.into_tensor() * momentum - step.clone();
-    ((weights.into_tensor() + velocity.clone() * momentum - step).into(), velocity.into())
 }

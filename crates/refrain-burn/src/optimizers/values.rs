@@ -64,6 +64,18 @@ impl Values {
         }
     }
 
+    /// One number, as many times and in the same place.
+    pub(crate) fn full_like(&self, value: f32) -> Self {
+        match &self.0 {
+            _ if value == 0.0 => self.zeros_like(),
+            Kind::Host(data) => {
+                let elements = data.num_elements();
+                Self(Kind::Host(TensorData::new(vec![value; elements], [elements])))
+            }
+            Kind::Device(tensor) => Self(Kind::Device(tensor.zeros_like() + value)),
+        }
+    }
+
     /// The sum with `other`, of the same length and place.
     pub(crate) fn plus(mut self, mut other: Self) -> Self {
         let done = in_place([&mut self, &mut other], |[sum, other]| {
@@ -109,6 +121,14 @@ pub(super) fn in_place<const N: usize>(
     values: [&mut Values; N],
     each: impl Fn([&mut [f32]; N]) + Sync,
 ) -> bool {
+    in_tasks(values, |slices| simd::dispatch(Vectorized { slices, each: &each }))
+}
+
+/// [`in_place`], where `each` chooses its vectors itself.
+pub(super) fn in_tasks<const N: usize>(
+    values: [&mut Values; N],
+    each: impl Fn([&mut [f32]; N]) + Sync,
+) -> bool {
     let mut slices: [&mut [f32]; N] = std::array::from_fn(|_| [].as_mut_slice());
     for (slot, values) in slices.iter_mut().zip(values) {
         match values.host() {
@@ -127,7 +147,7 @@ pub(super) fn in_place<const N: usize>(
 fn split<const N: usize>(slices: [&mut [f32]; N], each: &(impl Fn([&mut [f32]; N]) + Sync)) {
     let len = slices.first().map_or(0, |slice| slice.len());
     if len <= ELEMENTS_PER_TASK {
-        return simd::dispatch(Vectorized { slices, each });
+        return each(slices);
     }
     let mut right: [&mut [f32]; N] = std::array::from_fn(|_| [].as_mut_slice());
     let mut rest = right.iter_mut();

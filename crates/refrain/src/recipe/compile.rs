@@ -1,7 +1,7 @@
 //! `[compile]`: optimizer, loss and metrics.
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Adam, AnyLoss, AnyMetric, Loss, Metric, Optimizer, Sgd, Targets};
+use refrain_burn::{Adam, AdamW, AnyLoss, AnyMetric, Loss, Metric, Optimizer, Sgd, Targets};
 use refrain_core::Result;
 use refrain_core::options::{Section, Value};
 use refrain_core::schedule::{self, Rate};
@@ -16,16 +16,17 @@ pub(super) struct Compile {
     pub(super) loss: AnyLoss,
     pub(super) metrics: Vec<AnyMetric>,
     /// Options of the optimizer by dotted key, defaults included; the rate where it is a number.
-    optimizer: Vec<(&'static str, String)>,
+    optimizer: Vec<(String, String)>,
 }
 
 impl Compile {
     /// What decides how the run goes, by dotted key: one name for each thing, with defaults.
     pub(super) fn settings(&self) -> Vec<Setting> {
         let mut settings = self.optimizer.clone();
-        settings.push(("compile.loss.type", Loss::<Tensor<2>>::name(&self.loss).to_owned()));
-        let owned = |(key, value): (&str, String)| (key.to_owned(), Some(value));
-        let mut settings: Vec<Setting> = settings.into_iter().map(owned).collect();
+        let loss = Loss::<Tensor<2>>::name(&self.loss).to_owned();
+        settings.push(("compile.loss.type".to_owned(), loss));
+        let some = |(key, value)| (key, Some(value));
+        let mut settings: Vec<Setting> = settings.into_iter().map(some).collect();
         let takes_logits = self.loss.takes_logits().map(|takes_logits| takes_logits.to_string());
         settings.push(("compile.loss.from_logits".to_owned(), takes_logits));
         for (i, metric) in self.metrics.iter().enumerate() {
@@ -51,72 +52,157 @@ pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile
     Ok(Compile { loss, metrics, optimizer })
 }
 
-type Optimizers = (Box<dyn Optimizer>, Vec<(&'static str, String)>);
+type Optimizers = (Box<dyn Optimizer>, Vec<(String, String)>);
+
+const OPTIMIZERS: [&str; 3] = ["adam", "adamw", "sgd"];
 
 /// `optimizer` of the section: `"sgd"`, or a table with options; and what it is by dotted keys.
 pub(super) fn optimizer(section: &Section<'_>) -> Result<Optimizers> {
-    const NAMES: [&str; 2] = ["adam", "sgd"];
-    let known = |name: &str| NAMES.into_iter().find(|known| *known == name);
+    let known = |name: &str| OPTIMIZERS.into_iter().find(|known| *known == name);
     let value = section.require("optimizer", "optimizer = \"sgd\"")?;
-    let build = |kind, options: Option<&Section<'_>>| match kind {
-        "sgd" => sgd(options),
-        _ => adam(options),
-    };
     if !value.is_table() {
-        return build(value.look_up("optimizer", &NAMES, known)?, None);
+        return Options::of(value.look_up("optimizer", &OPTIMIZERS, known)?, None).optimizer();
     }
-    let options = value.section("the optimizer")?;
-    let kind = options.require("type", "type = \"sgd\"")?.look_up("optimizer", &NAMES, known)?;
-    let optimizer = build(kind, Some(&options))?;
-    options.finish()?;
+    let section = value.section("the optimizer")?;
+    let kind = section.require("type", "type = \"sgd\"")?;
+    let kind = kind.look_up("optimizer", &OPTIMIZERS, known)?;
+    let optimizer = Options::of(kind, Some(&section)).optimizer()?;
+    section.finish()?;
     Ok(optimizer)
 }
 
-fn sgd(section: Option<&Section<'_>>) -> Result<Optimizers> {
-    let momentum = number(section, "momentum", 0.0, "0 to 1", |x| (0.0..=1.0).contains(&x))?;
-    let nesterov = section.and_then(|section| section.get("nesterov"));
-    let nesterov = nesterov.map_or(Ok(false), |value| value.bool())?;
-    let rate = learning_rate(section, 0.01)?;
-    let settings = settings(
-        "sgd",
-        &rate,
-        &[
-            ("compile.optimizer.momentum", momentum.to_string()),
-            ("compile.optimizer.nesterov", nesterov.to_string()),
-        ],
-    );
-    Ok((Box::new(Sgd::new(rate).momentum(momentum).nesterov(nesterov)), settings))
+/// The options of an optimizer, where it has any; and by dotted keys what was read, with defaults.
+struct Options<'a, 't> {
+    kind: &'static str,
+    section: Option<&'a Section<'t>>,
+    settings: Vec<(String, String)>,
 }
 
-fn adam(section: Option<&Section<'_>>) -> Result<Optimizers> {
-    let is_beta = |x: f64| (0.0..1.0).contains(&x);
-    let beta_1 = number(section, "beta_1", 0.9, "0 or more, and below 1", is_beta)?;
-    let beta_2 = number(section, "beta_2", 0.999, "0 or more, and below 1", is_beta)?;
-    let epsilon = number(section, "epsilon", 1e-7, "a finite number above 0", is_positive)?;
-    let rate = learning_rate(section, 0.001)?;
-    let settings = settings(
-        "adam",
-        &rate,
-        &[
-            ("compile.optimizer.beta_1", beta_1.to_string()),
-            ("compile.optimizer.beta_2", beta_2.to_string()),
-            ("compile.optimizer.epsilon", epsilon.to_string()),
-        ],
-    );
-    Ok((Box::new(Adam::new(rate).beta_1(beta_1).beta_2(beta_2).epsilon(epsilon)), settings))
+/// The optimizer with the options that all of them have.
+macro_rules! with_common_options {
+    ($options:expr, $optimizer:expr) => {{
+        let (options, mut optimizer) = ($options, $optimizer);
+        let positive = "a finite number above 0";
+        if let Some(decay) = options.maybe("weight_decay", "0 or more", is_not_negative)? {
+            optimizer = optimizer.weight_decay(decay);
+        }
+        if let Some(most) = options.maybe("clipnorm", positive, is_positive)? {
+            optimizer = optimizer.clipnorm(most);
+        }
+        if let Some(most) = options.maybe("clipvalue", positive, is_positive)? {
+            optimizer = optimizer.clipvalue(most);
+        }
+        if let Some(most) = options.maybe("global_clipnorm", positive, is_positive)? {
+            optimizer = optimizer.global_clipnorm(most);
+        }
+        if let (Some(section), Err(error)) = (options.section, optimizer.check()) {
+            return Err(section.error(error));
+        }
+        Ok(Box::new(optimizer) as Box<dyn Optimizer>)
+    }};
 }
 
-fn settings(
-    kind: &str,
-    rate: &Rate,
-    options: &[(&'static str, String)],
-) -> Vec<(&'static str, String)> {
-    let mut settings = vec![("compile.optimizer.type", kind.to_owned())];
-    if let Rate::Constant(rate) = rate {
-        settings.push(("compile.optimizer.learning_rate", rate.to_string()));
+impl<'a, 't> Options<'a, 't> {
+    fn of(kind: &'static str, section: Option<&'a Section<'t>>) -> Self {
+        let settings = vec![("compile.optimizer.type".to_owned(), kind.to_owned())];
+        Self { kind, section, settings }
     }
-    settings.extend_from_slice(options);
-    settings
+
+    fn optimizer(mut self) -> Result<Optimizers> {
+        let optimizer = match self.kind {
+            "sgd" => self.sgd(),
+            "adamw" => self.adamw(),
+            _ => self.adam(),
+        }?;
+        Ok((optimizer, self.settings))
+    }
+
+    fn sgd(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Sgd::new(self.learning_rate(0.01)?)
+            .momentum(self.number("momentum", 0.0, "0 to 1", |x| (0.0..=1.0).contains(&x))?)
+            .nesterov(self.bool("nesterov")?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn adam(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Adam::new(self.learning_rate(0.001)?)
+            .beta_1(self.share("beta_1", 0.9)?)
+            .beta_2(self.share("beta_2", 0.999)?)
+            .epsilon(self.positive("epsilon", 1e-7)?)
+            .amsgrad(self.bool("amsgrad")?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn adamw(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = AdamW::new(self.learning_rate(0.001)?)
+            .weight_decay(self.number("weight_decay", 0.004, "0 or more", is_not_negative)?)
+            .beta_1(self.share("beta_1", 0.9)?)
+            .beta_2(self.share("beta_2", 0.999)?)
+            .epsilon(self.positive("epsilon", 1e-7)?)
+            .amsgrad(self.bool("amsgrad")?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn get(&self, key: &'static str) -> Option<Value<'t>> {
+        self.section.and_then(|section| section.get(key))
+    }
+
+    fn note(&mut self, key: &str, value: impl ToString) {
+        let key = format!("compile.optimizer.{key}");
+        self.settings.retain(|(known, _)| *known != key);
+        self.settings.push((key, value.to_string()));
+    }
+
+    fn number(
+        &mut self,
+        key: &'static str,
+        default: f64,
+        allowed: &str,
+        is_allowed: impl Fn(f64) -> bool,
+    ) -> Result<f64> {
+        let value = self.get(key);
+        let number = value.map_or(Ok(default), |value| value.f64_in(allowed, is_allowed))?;
+        self.note(key, number);
+        Ok(number)
+    }
+
+    /// A number without a default.
+    fn maybe(
+        &mut self,
+        key: &'static str,
+        allowed: &str,
+        is_allowed: impl Fn(f64) -> bool,
+    ) -> Result<Option<f64>> {
+        let number = self.get(key).map(|value| value.f64_in(allowed, is_allowed)).transpose()?;
+        if let Some(number) = number {
+            self.note(key, number);
+        }
+        Ok(number)
+    }
+
+    /// How much is kept of a running mean.
+    fn share(&mut self, key: &'static str, default: f64) -> Result<f64> {
+        self.number(key, default, "0 or more, and below 1", |x| (0.0..1.0).contains(&x))
+    }
+
+    fn positive(&mut self, key: &'static str, default: f64) -> Result<f64> {
+        self.number(key, default, "a finite number above 0", is_positive)
+    }
+
+    /// An option that is off by default.
+    fn bool(&mut self, key: &'static str) -> Result<bool> {
+        let is_on = self.get(key).map_or(Ok(false), |value| value.bool())?;
+        self.note(key, is_on);
+        Ok(is_on)
+    }
+
+    fn learning_rate(&mut self, default: f64) -> Result<Rate> {
+        let rate = learning_rate(self.section, default)?;
+        if let Rate::Constant(rate) = rate {
+            self.note("learning_rate", rate);
+        }
+        Ok(rate)
+    }
 }
 
 /// A number, or a schedule: `{ type = "cosine_decay", .. }`.
@@ -138,17 +224,8 @@ fn is_positive(x: f64) -> bool {
     x.is_finite() && x > 0.0
 }
 
-fn number(
-    section: Option<&Section<'_>>,
-    key: &'static str,
-    default: f64,
-    allowed: &str,
-    is_allowed: impl Fn(f64) -> bool,
-) -> Result<f64> {
-    match section.and_then(|section| section.get(key)) {
-        Some(value) => value.f64_in(allowed, is_allowed),
-        None => Ok(default),
-    }
+fn is_not_negative(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
 }
 
 /// `"mse"`, or a table with options.
