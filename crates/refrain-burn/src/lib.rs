@@ -76,7 +76,10 @@ pub use losses::{
     SparseCategoricalCrossentropy,
 };
 pub use metrics::{Accuracy, AnyMetric, Metric};
-pub use optimizers::{Adam, AdamW, Optimizer, OptimizerSlot, OptimizerState, Sgd, Values};
+pub use optimizers::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, Optimizer, OptimizerSlot,
+    OptimizerState, RmsProp, Sgd, Values,
+};
 pub use samples::Samples;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};

@@ -25,8 +25,8 @@ use refrain::plot::{LrFinder, TrainingPlot};
 use refrain::prelude::*;
 use refrain::schedule::OneCycle;
 use refrain::{
-    Activation, AdamW, Batch, BuildContext, BurnLearner, FromArray, History, Learner, Recipe, Registry,
-    StopHandle,
+    Activation, Adadelta, Adagrad, AdamW, Adamax, Batch, BuildContext, BurnLearner, FromArray,
+    Ftrl, History, Lamb, Learner, Lion, Nadam, Recipe, Registry, RmsProp, StopHandle,
 };
 
 const FEATURES: usize = 6;
@@ -257,6 +257,14 @@ fn optimizers() -> Vec<(&'static str, MakeTrainer)> {
         ("adam", || compile(Adam::new(0.01))),
         ("adam with amsgrad", || compile(Adam::new(0.01).amsgrad(true))),
         ("adamw", || compile(AdamW::new(0.01).global_clipnorm(1.0))),
+        ("rmsprop", || compile(RmsProp::new(0.01).centered(true).momentum(0.9))),
+        ("nadam", || compile(Nadam::new(0.01))),
+        ("adagrad", || compile(Adagrad::new(0.1))),
+        ("adamax", || compile(Adamax::new(0.01))),
+        ("adadelta", || compile(Adadelta::new(1.0))),
+        ("lion", || compile(Lion::new(0.01).clipvalue(0.1))),
+        ("ftrl", || compile(Ftrl::new(0.1).l1_regularization_strength(1e-3))),
+        ("lamb", || compile(Lamb::new(0.01).weight_decay(0.01))),
         ("sgd in one cycle", || compile(Sgd::new(one_cycle()).momentum(0.9))),
         ("adam in one cycle", || compile(Adam::new(one_cycle()))),
     ]

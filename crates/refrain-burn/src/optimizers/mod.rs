@@ -1,7 +1,15 @@
 //! Optimizers by Keras' formulas and defaults.
 
+mod adadelta;
+mod adagrad;
 mod adam;
+mod adamax;
 mod adamw;
+mod ftrl;
+mod lamb;
+mod lion;
+mod nadam;
+mod rmsprop;
 mod rule;
 mod sgd;
 mod state;
@@ -15,8 +23,16 @@ use crate::forward::Forward;
 use crate::learner::BurnLearner;
 use crate::losses::Loss;
 
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
 pub use adam::Adam;
+pub use adamax::Adamax;
 pub use adamw::AdamW;
+pub use ftrl::Ftrl;
+pub use lamb::Lamb;
+pub use lion::Lion;
+pub use nadam::Nadam;
+pub use rmsprop::RmsProp;
 pub use sgd::Sgd;
 pub use state::{OptimizerSlot, OptimizerState};
 pub use values::Values;
@@ -105,7 +121,7 @@ macro_rules! compiles {
     )*};
 }
 
-compiles!(Sgd, Adam, AdamW);
+compiles!(Sgd, Adam, AdamW, RmsProp, Nadam, Adagrad, Adamax, Adadelta, Lion, Ftrl, Lamb);
 
 fn no_momentum(momentum: f64) -> Error {
     Error::config(format!(

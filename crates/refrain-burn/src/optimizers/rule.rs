@@ -91,19 +91,30 @@ pub(super) trait Formula: Copy + Send + Sync {
         if in_blocks(self, decay, &mut weights, &mut gradient, slots) {
             return weights;
         }
-        let mut weights = weights.into_tensor();
-        if let Some(Decay { by, rate }) = decay {
-            weights = weights.clone() - weights * by * rate;
-        }
-        let mut tensors = std::mem::take(slots).into_iter().map(Values::into_tensor).collect();
-        let weights = self.tensors(weights, gradient.into_tensor(), &mut tensors);
-        slots.extend(tensors.into_iter().map(Values::from));
-        weights.into()
+        by_tensors(self, decay, weights, gradient, slots)
     }
 }
 
+/// The new weights by operations on tensors.
+pub(super) fn by_tensors<F: Formula>(
+    formula: F,
+    decay: Option<Decay>,
+    weights: Values,
+    gradient: Values,
+    slots: &mut Vec<Values>,
+) -> Values {
+    let mut weights = weights.into_tensor();
+    if let Some(Decay { by, rate }) = decay {
+        weights = weights.clone() - weights * by * rate;
+    }
+    let mut tensors = std::mem::take(slots).into_iter().map(Values::into_tensor).collect();
+    let weights = formula.tensors(weights, gradient.into_tensor(), &mut tensors);
+    slots.extend(tensors.into_iter().map(Values::from));
+    weights.into()
+}
+
 /// One pass over all elements in host memory; false, and nothing done, where they are elsewhere.
-fn in_blocks<F: Formula>(
+pub(super) fn in_blocks<F: Formula>(
     formula: F,
     decay: Option<Decay>,
     weights: &mut Values,

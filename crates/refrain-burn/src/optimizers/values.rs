@@ -96,7 +96,8 @@ impl Values {
         if done { self } else { self.into_tensor().div_scalar(divisor).into() }
     }
 
-    fn host(&mut self) -> Option<&mut [f32]> {
+    /// Where they are host memory.
+    pub(super) fn host(&mut self) -> Option<&mut [f32]> {
         match &mut self.0 {
             Kind::Host(data) => data.as_mut_slice().ok(),
             Kind::Device(_) => None,

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use refrain_burn::burn::module::{Module, Param, ParamId};
 use refrain_burn::burn::tensor::{DType, Device, Tensor};
 use refrain_burn::{
-    Adam, AdamW, ArrayDataset, BurnLearner, Forward, Optimizer, OptimizerState, Sgd,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, ArrayDataset, BurnLearner, Forward, Ftrl, Lamb, Lion,
+    Nadam, Optimizer, OptimizerState, RmsProp, Sgd,
 };
 use refrain_core::schedule::Rate;
 use refrain_core::{Dataset as _, Learner as _, TrainStep};
@@ -29,7 +30,7 @@ fn trajectories_are_those_of_keras() {
     assert_eq!(types.len(), OPTIMIZERS);
 }
 
-const OPTIMIZERS: usize = 3;
+const OPTIMIZERS: usize = 11;
 
 fn optimizer(options: &Value) -> Box<dyn Optimizer> {
     let rate = options["learning_rate"].as_f64();
@@ -59,6 +60,22 @@ fn optimizer(options: &Value) -> Box<dyn Optimizer> {
         "sgd" => Box::new(build!(Sgd, momentum).nesterov(is("nesterov"))),
         "adam" => Box::new(build!(Adam, beta_1, beta_2, epsilon).amsgrad(is("amsgrad"))),
         "adamw" => Box::new(build!(AdamW, beta_1, beta_2, epsilon).amsgrad(is("amsgrad"))),
+        "rmsprop" => Box::new(build!(RmsProp, rho, momentum, epsilon).centered(is("centered"))),
+        "nadam" => Box::new(build!(Nadam, beta_1, beta_2, epsilon)),
+        "adagrad" => Box::new(build!(Adagrad, initial_accumulator_value, epsilon)),
+        "adamax" => Box::new(build!(Adamax, beta_1, beta_2, epsilon)),
+        "adadelta" => Box::new(build!(Adadelta, rho, epsilon)),
+        "lion" => Box::new(build!(Lion, beta_1, beta_2)),
+        "ftrl" => Box::new(build!(
+            Ftrl,
+            learning_rate_power,
+            initial_accumulator_value,
+            l1_regularization_strength,
+            l2_regularization_strength,
+            l2_shrinkage_regularization_strength,
+            beta
+        )),
+        "lamb" => Box::new(build!(Lamb, beta_1, beta_2, epsilon)),
         other => panic!("no optimizer {other} here"),
     }
 }
@@ -191,7 +208,10 @@ fn golden(mut optimizer: impl Optimizer, golden: [[f32; 10]; 5]) {
         let gradient = if step == 0 { [0.01; 10] } else { gradients };
         let updated = optimizer.update(id, tensor(weights).into(), tensor(gradient).into());
         weights = floats(updated.into_tensor()).try_into().unwrap();
-        assert_close(&weights, &expected, 5e-4, &format!("step {step}"));
+        for (got, expected) in weights.iter().zip(expected) {
+            let tolerance = 5e-4 + 5e-4 * expected.abs();
+            assert!((got - expected).abs() <= tolerance, "step {step}: {weights:?}");
+        }
     }
 }
 
@@ -208,6 +228,120 @@ fn adamw_golden() {
             [0.0263, 0.0215, 0.0167, 0.012, 0.0073, 0.0026, -0.0021, -0.0067, -0.0113, -0.0159],
         ],
     );
+}
+
+#[test]
+fn rmsprop_golden() {
+    let optimizer = RmsProp::default().centered(true);
+    golden(optimizer, [[0.9967; 10], [0.9933; 10], [0.9908; 10], [0.9885; 10], [0.9864; 10]]);
+}
+
+#[test]
+fn nadam_golden() {
+    let optimizer = Nadam::new(0.5).beta_1(0.5).beta_2(0.67).epsilon(1e-5);
+    golden(
+        optimizer,
+        [
+            [0.4281; 10],
+            [
+                -0.1738, -0.1731, -0.1726, -0.1723, -0.1721, -0.172, -0.1719, -0.1718, -0.1718,
+                -0.1717,
+            ],
+            [
+                -0.7115, -0.7103, -0.7096, -0.7092, -0.709, -0.7088, -0.7086, -0.7085, -0.7085,
+                -0.7084,
+            ],
+            [
+                -1.2335, -1.2322, -1.2313, -1.2309, -1.2306, -1.2304, -1.2302, -1.2301, -1.23,
+                -1.2299,
+            ],
+            [
+                -1.7492, -1.7478, -1.7469, -1.7464, -1.7461, -1.7459, -1.7457, -1.7456, -1.7455,
+                -1.7454,
+            ],
+        ],
+    );
+}
+
+#[test]
+fn adagrad_golden() {
+    let optimizer = Adagrad::new(0.2).initial_accumulator_value(0.3).epsilon(1e-6);
+    golden(
+        optimizer,
+        [
+            [0.9963; 10],
+            [0.9604, 0.9278, 0.9003, 0.8784, 0.8615, 0.8487, 0.8388, 0.8313, 0.8255, 0.8209],
+            [0.9251, 0.8629, 0.8137, 0.7768, 0.7497, 0.7298, 0.7151, 0.704, 0.6956, 0.6891],
+            [0.8903, 0.8012, 0.7342, 0.6862, 0.6521, 0.6277, 0.6099, 0.5967, 0.5867, 0.579],
+            [0.856, 0.7422, 0.6604, 0.6037, 0.5644, 0.5367, 0.5168, 0.5021, 0.491, 0.4825],
+        ],
+    );
+}
+
+#[test]
+fn adamax_golden() {
+    let optimizer = Adamax::new(0.2).beta_1(0.85).beta_2(0.95).epsilon(1e-6);
+    golden(
+        optimizer,
+        [
+            [0.8; 10],
+            [0.6827, 0.6873, 0.6888, 0.6896, 0.6901, 0.6904, 0.6906, 0.6908, 0.6909, 0.691],
+            [0.5333, 0.5407, 0.5431, 0.5444, 0.5451, 0.5456, 0.546, 0.5462, 0.5464, 0.5466],
+            [0.368, 0.3773, 0.3804, 0.382, 0.3829, 0.3835, 0.384, 0.3843, 0.3846, 0.3848],
+            [0.1933, 0.204, 0.2076, 0.2094, 0.2105, 0.2112, 0.2117, 0.2121, 0.2124, 0.2126],
+        ],
+    );
+}
+
+#[test]
+fn adadelta_golden() {
+    let optimizer = Adadelta::new(1.0).rho(0.8).epsilon(1e-6);
+    golden(optimizer, [[0.9978; 10], [0.9947; 10], [0.9915; 10], [0.9882; 10], [0.9849; 10]]);
+}
+
+#[test]
+fn lion_golden() {
+    let optimizer = Lion::default();
+    golden(optimizer, [[0.999; 10], [0.998; 10], [0.997; 10], [0.996; 10], [0.995; 10]]);
+}
+
+#[test]
+fn ftrl_golden() {
+    let optimizer = Ftrl::new(0.05)
+        .learning_rate_power(-0.2)
+        .initial_accumulator_value(0.4)
+        .l1_regularization_strength(0.05)
+        .l2_regularization_strength(0.15)
+        .l2_shrinkage_regularization_strength(0.01)
+        .beta(0.3);
+    golden(
+        optimizer,
+        [
+            [0.0; 10],
+            [
+                -0.0034, -0.0077, -0.0118, -0.0157, -0.0194, -0.023, -0.0263, -0.0294, -0.0325,
+                -0.0354,
+            ],
+            [
+                -0.0078, -0.0162, -0.0242, -0.0317, -0.0387, -0.0454, -0.0516, -0.0575, -0.0631,
+                -0.0685,
+            ],
+            [
+                -0.0121, -0.0246, -0.0363, -0.0472, -0.0573, -0.0668, -0.0757, -0.0842, -0.0922,
+                -0.0999,
+            ],
+            [
+                -0.0164, -0.0328, -0.0481, -0.0623, -0.0753, -0.0875, -0.099, -0.1098, -0.1201,
+                -0.1299,
+            ],
+        ],
+    );
+}
+
+#[test]
+fn lamb_golden() {
+    let optimizer = Lamb::default();
+    golden(optimizer, [[0.999; 10], [0.9982; 10], [0.9974; 10], [0.9965; 10], [0.9955; 10]]);
 }
 
 #[test]

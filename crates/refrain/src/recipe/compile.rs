@@ -1,7 +1,10 @@
 //! `[compile]`: optimizer, loss and metrics.
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Adam, AdamW, AnyLoss, AnyMetric, Loss, Metric, Optimizer, Sgd, Targets};
+use refrain_burn::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, AnyLoss, AnyMetric, Ftrl, Lamb, Lion, Loss, Metric,
+    Nadam, Optimizer, RmsProp, Sgd, Targets,
+};
 use refrain_core::Result;
 use refrain_core::options::{Section, Value};
 use refrain_core::schedule::{self, Rate};
@@ -54,7 +57,10 @@ pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile
 
 type Optimizers = (Box<dyn Optimizer>, Vec<(String, String)>);
 
-const OPTIMIZERS: [&str; 3] = ["adam", "adamw", "sgd"];
+const OPTIMIZERS: [&str; 11] = [
+    "adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion", "nadam", "rmsprop",
+    "sgd",
+];
 
 /// `optimizer` of the section: `"sgd"`, or a table with options; and what it is by dotted keys.
 pub(super) fn optimizer(section: &Section<'_>) -> Result<Optimizers> {
@@ -112,6 +118,14 @@ impl<'a, 't> Options<'a, 't> {
         let optimizer = match self.kind {
             "sgd" => self.sgd(),
             "adamw" => self.adamw(),
+            "rmsprop" => self.rmsprop(),
+            "nadam" => self.nadam(),
+            "adagrad" => self.adagrad(),
+            "adamax" => self.adamax(),
+            "adadelta" => self.adadelta(),
+            "lion" => self.lion(),
+            "ftrl" => self.ftrl(),
+            "lamb" => self.lamb(),
             _ => self.adam(),
         }?;
         Ok((optimizer, self.settings))
@@ -140,6 +154,101 @@ impl<'a, 't> Options<'a, 't> {
             .beta_2(self.share("beta_2", 0.999)?)
             .epsilon(self.positive("epsilon", 1e-7)?)
             .amsgrad(self.bool("amsgrad")?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn rmsprop(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = RmsProp::new(self.learning_rate(0.001)?)
+            .rho(self.share("rho", 0.9)?)
+            .momentum(self.number("momentum", 0.0, "0 to 1", |x| (0.0..=1.0).contains(&x))?)
+            .epsilon(self.positive("epsilon", 1e-7)?)
+            .centered(self.bool("centered")?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn nadam(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Nadam::new(self.learning_rate(0.001)?)
+            .beta_1(self.share("beta_1", 0.9)?)
+            .beta_2(self.share("beta_2", 0.999)?)
+            .epsilon(self.positive("epsilon", 1e-7)?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn adagrad(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Adagrad::new(self.learning_rate(0.001)?)
+            .initial_accumulator_value(self.number(
+                "initial_accumulator_value",
+                0.1,
+                "0 or more",
+                is_not_negative,
+            )?)
+            .epsilon(self.positive("epsilon", 1e-7)?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn adamax(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Adamax::new(self.learning_rate(0.001)?)
+            .beta_1(self.share("beta_1", 0.9)?)
+            .beta_2(self.share("beta_2", 0.999)?)
+            .epsilon(self.positive("epsilon", 1e-7)?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn adadelta(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Adadelta::new(self.learning_rate(0.001)?)
+            .rho(self.share("rho", 0.95)?)
+            .epsilon(self.positive("epsilon", 1e-7)?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn lion(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Lion::new(self.learning_rate(0.001)?)
+            .beta_1(self.number("beta_1", 0.9, "above 0, at most 1", |x| x > 0.0 && x <= 1.0)?)
+            .beta_2(self.share("beta_2", 0.99)?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn ftrl(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Ftrl::new(self.learning_rate(0.001)?)
+            .learning_rate_power(self.number(
+                "learning_rate_power",
+                -0.5,
+                "a finite number, 0 or below",
+                |x| x.is_finite() && x <= 0.0,
+            )?)
+            .initial_accumulator_value(self.number(
+                "initial_accumulator_value",
+                0.1,
+                "0 or more",
+                is_not_negative,
+            )?)
+            .l1_regularization_strength(self.number(
+                "l1_regularization_strength",
+                0.0,
+                "0 or more",
+                is_not_negative,
+            )?)
+            .l2_regularization_strength(self.number(
+                "l2_regularization_strength",
+                0.0,
+                "0 or more",
+                is_not_negative,
+            )?)
+            .l2_shrinkage_regularization_strength(self.number(
+                "l2_shrinkage_regularization_strength",
+                0.0,
+                "0 or more",
+                is_not_negative,
+            )?)
+            .beta(self.number("beta", 0.0, "0 or more", is_not_negative)?);
+        with_common_options!(self, optimizer)
+    }
+
+    fn lamb(&mut self) -> Result<Box<dyn Optimizer>> {
+        let optimizer = Lamb::new(self.learning_rate(0.001)?)
+            .beta_1(self.share("beta_1", 0.9)?)
+            .beta_2(self.share("beta_2", 0.999)?)
+            .epsilon(self.positive("epsilon", 1e-7)?);
         with_common_options!(self, optimizer)
     }
 
