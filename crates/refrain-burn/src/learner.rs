@@ -265,8 +265,12 @@ impl<M: Forward, S: Loss<M::Output>> ModelAccess for BurnLearner<M, S> {
             return Ok(());
         }
         let sums = self.read(self.sums.clone())?;
-        for (name, sum) in self.metric_names().into_iter().zip(sums) {
-            logs.insert(name, sum / self.samples as f64);
+        let mut means = sums.into_iter().map(|sum| sum / self.samples as f64);
+        if let Some(loss) = means.next() {
+            logs.insert("loss", loss);
+        }
+        for (metric, mean) in self.metrics.iter().zip(means) {
+            logs.insert(metric.name(), metric.of_mean(mean));
         }
         Ok(())
     }

@@ -72,10 +72,14 @@ pub use initializer::Initializer;
 pub use layers::LayerConfig;
 pub use learner::BurnLearner;
 pub use losses::{
-    AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, CustomLoss, Loss, MeanSquaredError,
-    SparseCategoricalCrossentropy,
+    AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, CategoricalHinge, CosineSimilarity,
+    CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError,
+    MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError, Poisson,
+    SparseCategoricalCrossentropy, SquaredHinge,
 };
-pub use metrics::{Accuracy, AnyMetric, Metric};
+pub use metrics::{
+    Accuracy, AnyMetric, BinaryAccuracy, Metric, RootMeanSquaredError, TopKCategoricalAccuracy,
+};
 pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, Optimizer, OptimizerSlot,
     OptimizerState, RmsProp, Sgd, Values,

@@ -18,6 +18,11 @@ pub trait Metric<O, T>: Send + 'static {
 
     /// One value per sample: `[samples]`.
     fn values(&self, outputs: O, targets: T) -> Tensor<1>;
+
+    /// What is told, of the mean over the samples: that itself by default.
+    fn of_mean(&self, mean: f64) -> f64 {
+        mean
+    }
 }
 
 impl<O, T, S> Metric<O, T> for S
@@ -97,6 +102,129 @@ fn shares(right: Tensor<1, Bool>) -> Tensor<1> {
     right.float()
 }
 
+/// The share of outputs on the right side of the threshold; Keras' `BinaryAccuracy`.
+///
+/// Outputs and targets: `[samples, outputs]`; an output is right if `output > threshold` is the
+/// target. Default: threshold 0.5.
+#[derive(Clone, Copy, Debug)]
+pub struct BinaryAccuracy {
+    threshold: f64,
+}
+
+impl BinaryAccuracy {
+    /// The metric with a threshold of 0.5.
+    pub fn new() -> Self {
+        Self { threshold: 0.5 }
+    }
+
+    /// Above which an output counts as 1. Default 0.5.
+    pub fn threshold(mut self, threshold: f64) -> Self {
+        self.threshold = threshold;
+        self
+    }
+}
+
+impl Default for BinaryAccuracy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metric<Tensor<2>, Tensor<2>> for BinaryAccuracy {
+    fn name(&self) -> String {
+        "binary_accuracy".to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        let predicted = outputs.greater_scalar(self.threshold).float();
+        predicted.equal(targets).float().mean_dim(1).squeeze_dim(1)
+    }
+}
+
+/// The root of the mean of the squared distance from the targets, over all samples; Keras'
+/// `RootMeanSquaredError`. Outputs and targets: `[samples, outputs]`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RootMeanSquaredError;
+
+impl RootMeanSquaredError {
+    /// The metric.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl Metric<Tensor<2>, Tensor<2>> for RootMeanSquaredError {
+    fn name(&self) -> String {
+        "root_mean_squared_error".to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        (outputs - targets).square().mean_dim(1).squeeze_dim(1)
+    }
+
+    fn of_mean(&self, mean: f64) -> f64 {
+        mean.sqrt()
+    }
+}
+
+/// The share of samples whose class is among the k largest outputs; Keras'
+/// `TopKCategoricalAccuracy` against one-hot rows, `SparseTopKCategoricalAccuracy` against labels.
+///
+/// Outputs: `[samples, classes]`. A class is among the k largest if fewer than k outputs are larger
+/// than its own; outputs that are equal count as one. Default: k 5.
+#[derive(Clone, Copy, Debug)]
+pub struct TopKCategoricalAccuracy {
+    k: usize,
+}
+
+impl TopKCategoricalAccuracy {
+    /// The metric with k 5.
+    pub fn new() -> Self {
+        Self { k: 5 }
+    }
+
+    /// How many of the largest outputs count. Default 5.
+    pub fn k(mut self, k: usize) -> Self {
+        self.k = k;
+        self
+    }
+
+    fn among(&self, outputs: Tensor<2>, labels: Tensor<2, Int>) -> Tensor<1> {
+        let own = outputs.clone().gather(1, labels);
+        // NaN is no large probability.
+        let is_nan = own.clone().is_nan();
+        let own = own.mask_fill(is_nan, f32::NEG_INFINITY).expand(outputs.dims());
+        let larger = outputs.greater(own).int().sum_dim(1).squeeze_dim::<1>(1);
+        shares(larger.lower_scalar(self.k as i64))
+    }
+}
+
+impl Default for TopKCategoricalAccuracy {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metric<Tensor<2>, Tensor<1, Int>> for TopKCategoricalAccuracy {
+    fn name(&self) -> String {
+        "sparse_top_k_categorical_accuracy".to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+        self.among(outputs, labels.unsqueeze_dim(1))
+    }
+}
+
+impl Metric<Tensor<2>, Tensor<2>> for TopKCategoricalAccuracy {
+    fn name(&self) -> String {
+        "top_k_categorical_accuracy".to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        self.among(outputs, targets.argmax(1))
+    }
+}
+
 /// One of the metrics, chosen at run time: `accuracy`, or any loss. Its name in the logs is the one
 /// that was asked for, `acc` or `accuracy`, as in Keras.
 #[derive(Clone, Debug)]
@@ -108,6 +236,9 @@ pub struct AnyMetric {
 #[derive(Clone)]
 enum Kind {
     Accuracy(Accuracy),
+    BinaryAccuracy(BinaryAccuracy),
+    Root(RootMeanSquaredError),
+    TopK(TopKCategoricalAccuracy),
     Loss(AnyLoss),
     Custom(Arc<dyn SharedMetric>),
 }
@@ -121,6 +252,9 @@ impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Accuracy(accuracy) => accuracy.fmt(f),
+            Kind::BinaryAccuracy(accuracy) => accuracy.fmt(f),
+            Kind::Root(root) => root.fmt(f),
+            Kind::TopK(accuracy) => accuracy.fmt(f),
             Kind::Loss(loss) => loss.fmt(f),
             Kind::Custom(metric) => f.write_str(&metric.name()),
         }
@@ -138,6 +272,25 @@ impl AnyMetric {
         "bce",
         "mean_squared_error",
         "mse",
+        "binary_accuracy",
+        "top_k_categorical_accuracy",
+        "sparse_top_k_categorical_accuracy",
+        "root_mean_squared_error",
+        "rmse",
+        "mean_absolute_error",
+        "mae",
+        "mean_absolute_percentage_error",
+        "mape",
+        "mean_squared_logarithmic_error",
+        "msle",
+        "huber",
+        "log_cosh",
+        "hinge",
+        "squared_hinge",
+        "categorical_hinge",
+        "kl_divergence",
+        "kld",
+        "poisson",
     ];
 
     /// The metric of that name.
@@ -145,6 +298,11 @@ impl AnyMetric {
         let name = Self::NAMES.iter().copied().find(|known| *known == name)?;
         let kind = match name {
             "accuracy" | "acc" => Kind::Accuracy(Accuracy),
+            "binary_accuracy" => Kind::BinaryAccuracy(BinaryAccuracy::new()),
+            "root_mean_squared_error" | "rmse" => Kind::Root(RootMeanSquaredError),
+            "top_k_categorical_accuracy" | "sparse_top_k_categorical_accuracy" => {
+                Kind::TopK(TopKCategoricalAccuracy::new())
+            }
             _ => Kind::Loss(AnyLoss::from_name(name)?),
         };
         Some(Self { name: name.to_owned(), kind })
@@ -165,7 +323,21 @@ impl Metric<Tensor<2>, Targets> for AnyMetric {
         match &self.kind {
             Kind::Custom(metric) => metric.values(outputs, targets),
             Kind::Accuracy(accuracy) => accuracy.values(outputs, targets),
+            Kind::BinaryAccuracy(accuracy) => accuracy.values(outputs, targets.into_rows()),
+            Kind::Root(root) => root.values(outputs, targets.into_rows()),
+            Kind::TopK(accuracy) => match targets {
+                Targets::Labels(labels) => accuracy.values(outputs, labels),
+                Targets::Rows(rows) => accuracy.values(outputs, rows),
+            },
             Kind::Loss(loss) => loss.forward(outputs, targets),
+        }
+    }
+
+    fn of_mean(&self, mean: f64) -> f64 {
+        match &self.kind {
+            Kind::Custom(metric) => metric.of_mean(mean),
+            Kind::Root(root) => root.of_mean(mean),
+            _ => mean,
         }
     }
 }

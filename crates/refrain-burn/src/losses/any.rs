@@ -4,8 +4,10 @@ use burn::tensor::Tensor;
 use refrain_core::{Error, Result};
 
 use super::{
-    BinaryCrossentropy, CategoricalCrossentropy, CustomLoss, Loss, MeanSquaredError,
-    SparseCategoricalCrossentropy,
+    BinaryCrossentropy, CategoricalCrossentropy, CategoricalHinge, CosineSimilarity, CustomLoss,
+    Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError, MeanAbsolutePercentageError,
+    MeanSquaredError, MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy,
+    SquaredHinge,
 };
 use crate::forward::ClosingActivation;
 use crate::targets::Targets;
@@ -34,6 +36,11 @@ impl AnyLoss {
         Self::Custom(CustomLoss::new(loss))
     }
 
+    /// A loss against rows; class labels become rows of one column.
+    pub fn of_rows(loss: impl Loss<Tensor<2>, Targets = Tensor<2>> + Sync) -> Self {
+        Self::custom(OfRows(loss))
+    }
+
     /// Whether outputs are taken for logits; `None` where that is no question.
     pub fn takes_logits(&self) -> Option<bool> {
         match self {
@@ -52,6 +59,21 @@ impl AnyLoss {
         "bce",
         "mean_squared_error",
         "mse",
+        "mean_absolute_error",
+        "mae",
+        "mean_absolute_percentage_error",
+        "mape",
+        "mean_squared_logarithmic_error",
+        "msle",
+        "huber",
+        "log_cosh",
+        "hinge",
+        "squared_hinge",
+        "categorical_hinge",
+        "kl_divergence",
+        "kld",
+        "poisson",
+        "cosine_similarity",
     ];
 
     /// The loss of that name, on probabilities.
@@ -65,11 +87,22 @@ impl AnyLoss {
             }
             "binary_crossentropy" | "bce" => Self::BinaryCrossentropy(BinaryCrossentropy::new()),
             "mean_squared_error" | "mse" => Self::MeanSquaredError(MeanSquaredError::new()),
+            "mean_absolute_error" | "mae" => Self::of_rows(MeanAbsoluteError),
+            "mean_absolute_percentage_error" | "mape" => Self::of_rows(MeanAbsolutePercentageError),
+            "mean_squared_logarithmic_error" | "msle" => Self::of_rows(MeanSquaredLogarithmicError),
+            "huber" => Self::of_rows(Huber::new()),
+            "log_cosh" => Self::of_rows(LogCosh),
+            "hinge" => Self::of_rows(Hinge),
+            "squared_hinge" => Self::of_rows(SquaredHinge),
+            "categorical_hinge" => Self::of_rows(CategoricalHinge),
+            "kl_divergence" | "kld" => Self::of_rows(KlDivergence),
+            "poisson" => Self::of_rows(Poisson),
+            "cosine_similarity" => Self::of_rows(CosineSimilarity),
             _ => return None,
         })
     }
 
-    /// Whether outputs are logits. `mean_squared_error` takes outputs as they are.
+    /// Whether outputs are logits. All but the cross-entropies take outputs as they are.
     pub fn from_logits(self, from_logits: bool) -> Self {
         match self {
             Self::SparseCategoricalCrossentropy(loss) => {
@@ -172,5 +205,29 @@ impl Loss<Tensor<2>> for AnyLoss {
             Self::MeanSquaredError(_) => None,
             Self::Custom(loss) => loss.on_logits(closing).map(Self::Custom),
         }
+    }
+}
+
+/// A loss against rows, for targets of any kind.
+#[derive(Clone)]
+struct OfRows<L>(L);
+
+impl<L: Loss<Tensor<2>, Targets = Tensor<2>> + Sync> Loss<Tensor<2>> for OfRows<L> {
+    type Targets = Targets;
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn forward(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
+        self.0.forward(outputs, targets.into_rows())
+    }
+
+    fn check(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        self.0.check(outputs, &targets.clone().into_rows())
+    }
+
+    fn on_logits(&self, closing: ClosingActivation) -> Option<Self> {
+        self.0.on_logits(closing).map(Self)
     }
 }

@@ -9,6 +9,7 @@ mod binary_crossentropy;
 mod categorical_crossentropy;
 mod custom;
 mod mean_squared_error;
+mod regression;
 mod sparse_categorical_crossentropy;
 
 use burn::tensor::Tensor;
@@ -22,6 +23,10 @@ pub use binary_crossentropy::BinaryCrossentropy;
 pub use categorical_crossentropy::CategoricalCrossentropy;
 pub use custom::CustomLoss;
 pub use mean_squared_error::MeanSquaredError;
+pub use regression::{
+    CategoricalHinge, CosineSimilarity, Hinge, Huber, KlDivergence, LogCosh, MeanAbsoluteError,
+    MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Poisson, SquaredHinge,
+};
 pub use sparse_categorical_crossentropy::SparseCategoricalCrossentropy;
 
 /// Keras' `epsilon()`: probabilities are kept this far from 0 and 1.

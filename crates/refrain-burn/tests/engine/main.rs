@@ -9,6 +9,7 @@ mod activations;
 mod gradients;
 mod initializers;
 mod keras_layers;
+mod keras_losses;
 mod keras_optimizers;
 mod learner;
 mod losses;

@@ -2,8 +2,8 @@
 
 use refrain_burn::burn::tensor::Tensor;
 use refrain_burn::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, AnyLoss, AnyMetric, Ftrl, Lamb, Lion, Loss, Metric,
-    Nadam, Optimizer, RmsProp, Sgd, Targets,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, AnyLoss, AnyMetric, Ftrl, Huber, Lamb, Lion, Loss,
+    Metric, Nadam, Optimizer, RmsProp, Sgd, Targets,
 };
 use refrain_core::Result;
 use refrain_core::options::{Section, Value};
@@ -17,6 +17,8 @@ use crate::registry::Registry;
 #[derive(Clone, Debug)]
 pub(super) struct Compile {
     pub(super) loss: AnyLoss,
+    /// Options of the loss by dotted key, defaults included.
+    loss_options: Vec<(String, String)>,
     pub(super) metrics: Vec<AnyMetric>,
     /// Options of the optimizer by dotted key, defaults included; the rate where it is a number.
     optimizer: Vec<(String, String)>,
@@ -28,6 +30,7 @@ impl Compile {
         let mut settings = self.optimizer.clone();
         let loss = Loss::<Tensor<2>>::name(&self.loss).to_owned();
         settings.push(("compile.loss.type".to_owned(), loss));
+        settings.extend(self.loss_options.iter().cloned());
         let some = |(key, value)| (key, Some(value));
         let mut settings: Vec<Setting> = settings.into_iter().map(some).collect();
         let takes_logits = self.loss.takes_logits().map(|takes_logits| takes_logits.to_string());
@@ -42,7 +45,7 @@ impl Compile {
 
 pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile> {
     let (_, optimizer) = optimizer(section)?;
-    let loss =
+    let (loss, loss_options) =
         loss(&section.require("loss", "loss = \"sparse_categorical_crossentropy\"")?, registry)?;
     let metrics = match section.get("metrics") {
         Some(metrics) => {
@@ -52,7 +55,7 @@ pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile
         None => Vec::new(),
     };
     section.finish()?;
-    Ok(Compile { loss, metrics, optimizer })
+    Ok(Compile { loss, loss_options, metrics, optimizer })
 }
 
 type Optimizers = (Box<dyn Optimizer>, Vec<(String, String)>);
@@ -337,25 +340,41 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-/// `"mse"`, or a table with options.
-fn loss(value: &Value<'_>, registry: &Registry) -> Result<AnyLoss> {
+const HUBER: &str = "huber";
+
+/// `"mse"`, or a table with options; and these by dotted key.
+fn loss(value: &Value<'_>, registry: &Registry) -> Result<(AnyLoss, Vec<(String, String)>)> {
     let mut names = AnyLoss::NAMES.to_vec();
     names.extend(registry.losses.iter().map(|(name, _)| name.as_str()));
     let known = |name: &str| {
         let own = registry.losses.iter().find(|(known, _)| known == name);
         own.map(|(_, loss)| loss.clone()).or_else(|| AnyLoss::from_name(name))
     };
+    let delta = |delta: f64| vec![("compile.loss.delta".to_owned(), delta.to_string())];
+    let is_huber = |kind: &Value<'_>| {
+        kind.str().is_ok_and(|kind| kind == HUBER)
+            && registry.losses.iter().all(|(name, _)| name != HUBER)
+    };
     if !value.is_table() {
-        return value.look_up("loss", &names, known);
+        let loss = value.look_up("loss", &names, known)?;
+        return Ok((loss, if is_huber(value) { delta(1.0) } else { Vec::new() }));
     }
     let section = value.section("the loss")?;
     let kind = section.require("type", "type = \"sparse_categorical_crossentropy\"")?;
     let mut loss = kind.look_up("loss", &names, known)?;
+    let mut options = Vec::new();
+    if is_huber(&kind) {
+        let given = section.get("delta");
+        let given =
+            given.map_or(Ok(1.0), |value| value.f64_in("a finite number above 0", is_positive))?;
+        loss = AnyLoss::of_rows(Huber::new().delta(given));
+        options = delta(given);
+    }
     if let Some(from_logits) = section.get("from_logits") {
         loss = loss.from_logits(from_logits.bool()?);
     }
     section.finish()?;
-    Ok(loss)
+    Ok((loss, options))
 }
 
 fn metric(value: &Value<'_>, registry: &Registry) -> Result<AnyMetric> {

@@ -1,0 +1,76 @@
+"""Records values and gradients of Keras' losses and values of its metrics, for
+`tests/engine/keras_losses.rs`.
+
+    KERAS_BACKEND=jax python record_losses.py        (environment: requirements.txt)
+
+One line of JSON per case: the loss or metric by its name, rows of outputs and of targets, the value
+of each row, and for losses the gradient of their mean.
+"""
+
+import json
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["JAX_PLATFORMS"] = "cpu"
+import jax  # noqa: E402
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+assert keras.__version__ == "3.15.1", keras.__version__
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+PLAIN = ([[0.5, -1.5, 2.0], [0.25, 3.0, -0.75]], [[1.0, -1.0, 2.5], [0.5, -2.0, 0.25]])
+FAR = ([[1e4, -1e4, 1e-4], [1e10, 0.5, -30.0]], [[-1e4, 1e4, 2e-4], [0.5, 1e10, 30.0]])
+POSITIVE = ([[0.5, 1.5, 2.0], [0.25, 3.0, 1e-9]], [[1.0, 0.5, 2.5], [0.0, 2.0, 0.25]])
+HALVES = ([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25], [0.0, 1.0, 1e-9]], [[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
+ONE_HOT = ([[0.7, -0.2, 3.1], [0.5, 0.25, -0.3], [1e6, -1e6, 0.0]], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+SIGNS = ([[0.7, -0.2], [3.5, -0.25], [1e6, -1e6]], [[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+
+LOSSES = {
+    "mean_absolute_error": [PLAIN, FAR],
+    "mean_absolute_percentage_error": [PLAIN, ([[1.0, 2.0]], [[0.0, 1e-9]])],
+    "mean_squared_logarithmic_error": [POSITIVE, PLAIN],
+    "huber": [PLAIN, ([[1e4, -1e4, 1e-4]], [[-1e4, 1e4, 2e-4]])],
+    "log_cosh": [PLAIN, FAR],
+    "hinge": [ONE_HOT, SIGNS, PLAIN],
+    "squared_hinge": [ONE_HOT, SIGNS],
+    "categorical_hinge": [ONE_HOT],
+    "kl_divergence": [HALVES],
+    "poisson": [POSITIVE],
+    "cosine_similarity": [PLAIN, ONE_HOT],
+}
+RANKED = ([[0.1, 0.9, 0.3, 0.3], [0.4, 0.3, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5]], [[0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+
+
+def flat(x):
+    return [float(f"{v:.8g}") for v in np.asarray(x, np.float32).ravel()]
+
+
+def main():
+    with open(os.path.join(HERE, "losses.jsonl"), "w") as out:
+        for name, cases in LOSSES.items():
+            loss = getattr(keras.losses, name)
+            for outputs, targets in cases:
+                p, y = np.array(outputs, "float32"), np.array(targets, "float32")
+                gradient = jax.grad(lambda p: loss(y, p).mean())(p)
+                line = {"loss": name, "columns": p.shape[1], "outputs": flat(p), "targets": flat(y),
+                        "values": flat(loss(y, p)), "gradient": flat(gradient)}
+                out.write(json.dumps(line) + "\n")
+        metrics = [
+            ("root_mean_squared_error", keras.metrics.RootMeanSquaredError(), PLAIN, False),
+            ("mean_absolute_error", keras.metrics.MeanAbsoluteError(), PLAIN, False),
+            ("binary_accuracy", keras.metrics.BinaryAccuracy(), HALVES, False),
+            ("categorical_hinge", keras.metrics.CategoricalHinge(), ONE_HOT, False),
+        ]
+        for k in (1, 2, 3):
+            metrics.append(("top_k_categorical_accuracy", keras.metrics.TopKCategoricalAccuracy(k=k), RANKED, k))
+        for name, metric, (outputs, targets), k in metrics:
+            metric.update_state(np.array(targets, "float32"), np.array(outputs, "float32"))
+            line = {"metric": name, "columns": len(outputs[0]), "outputs": flat(outputs), "targets": flat(targets),
+                    "result": float(metric.result())}
+            if k:
+                line["k"] = k
+            out.write(json.dumps(line) + "\n")
+
+
+main()

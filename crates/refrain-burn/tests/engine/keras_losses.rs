@@ -1,0 +1,70 @@
+//! Losses and metrics against numbers recorded from Keras 3.15.1 by `keras/record_losses.py`.
+
+use refrain_burn::burn::tensor::{Device, Tensor};
+use refrain_burn::{AnyLoss, AnyMetric, Huber, Loss, Metric, Targets, TopKCategoricalAccuracy};
+use serde_json::Value;
+
+use crate::{assert_close, floats, rows};
+
+#[test]
+fn values_and_gradients_are_those_of_keras() {
+    let recording = include_str!("keras/losses.jsonl");
+    assert!(recording.lines().count() > 20);
+    for line in recording.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        match case["loss"].as_str() {
+            Some(name) => loss(name, &case),
+            None => metric(&case),
+        }
+    }
+}
+
+fn numbers(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+}
+
+fn loss(name: &str, case: &Value) {
+    let loss = AnyLoss::from_name(name).unwrap();
+    assert_eq!(Loss::<Tensor<2>>::name(&loss), name);
+    let columns = case["columns"].as_u64().unwrap() as usize;
+    let device = Device::flex().autodiff();
+    let outputs = rows(&numbers(&case["outputs"]), columns, &device).require_grad();
+    let targets = Targets::Rows(rows(&numbers(&case["targets"]), columns, &device));
+    loss.check(&outputs, &targets).unwrap();
+    let values = loss.forward(outputs.clone(), targets);
+    assert_close(&floats(values.clone()), &numbers(&case["values"]), 2e-6, &case.to_string());
+    let gradients = values.mean().backward();
+    let gradient = floats(outputs.grad(&gradients).unwrap());
+    assert_close(&gradient, &numbers(&case["gradient"]), 2e-6, &case.to_string());
+}
+
+fn metric(case: &Value) {
+    let columns = case["columns"].as_u64().unwrap() as usize;
+    let device = Device::flex();
+    let outputs = rows(&numbers(&case["outputs"]), columns, &device);
+    let targets = rows(&numbers(&case["targets"]), columns, &device);
+    let result = [case["result"].as_f64().unwrap() as f32];
+    let name = case["metric"].as_str().unwrap();
+    let metric = AnyMetric::from_name(name).unwrap();
+    let is = |got: f64| assert_close(&[got as f32], &result, 2e-6, &case.to_string());
+    let mean = |values: Tensor<1>| f64::from(values.mean().into_scalar::<f32>());
+    let Some(k) = case["k"].as_u64() else {
+        let values = metric.values(outputs, Targets::Rows(targets));
+        return is(metric.of_mean(mean(values)));
+    };
+    let metric = TopKCategoricalAccuracy::new().k(k as usize);
+    let labels = targets.clone().argmax(1).squeeze_dim::<1>(1);
+    is(mean(metric.values(outputs.clone(), targets)));
+    is(mean(metric.values(outputs, labels)));
+}
+
+#[test]
+fn huber_refuses_a_delta_that_is_not_above_0() {
+    let device = Device::flex();
+    let row = || rows(&[1.0, 2.0], 2, &device);
+    let error = Huber::new().delta(0.0).check(&row(), &row()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "huber: delta is 0; allowed: a finite number above 0, for example 1.0"
+    );
+}
