@@ -72,10 +72,10 @@ pub use initializer::Initializer;
 pub use layers::LayerConfig;
 pub use learner::BurnLearner;
 pub use losses::{
-    AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, CategoricalHinge, CosineSimilarity,
-    CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError,
-    MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError, Poisson,
-    SparseCategoricalCrossentropy, SquaredHinge,
+    AnyLoss, BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
+    CategoricalFocalCrossentropy, CategoricalHinge, CosineSimilarity, CustomLoss, Hinge, Huber,
+    KlDivergence, LogCosh, Loss, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError,
+    MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy, SquaredHinge,
 };
 pub use metrics::{
     Accuracy, AnyMetric, BinaryAccuracy, Metric, RootMeanSquaredError, TopKCategoricalAccuracy,

@@ -291,6 +291,8 @@ impl AnyMetric {
         "kl_divergence",
         "kld",
         "poisson",
+        "binary_focal_crossentropy",
+        "categorical_focal_crossentropy",
     ];
 
     /// The metric of that name.

@@ -270,6 +270,52 @@ fn optimizers() -> Vec<(&'static str, MakeTrainer)> {
     ]
 }
 
+/// What decides how a run goes, with the optimizer and the loss that are given.
+fn described(optimizer: &str, loss: &str) -> Vec<(String, String)> {
+    let changes = [
+        format!("compile.optimizer={optimizer}"),
+        format!("compile.loss={loss}"),
+        "compile.metrics=[]".to_owned(),
+    ];
+    let recipe = Recipe::builtin(&changes).unwrap();
+    let checkpoints = recipe.checkpoints("runs/a".as_ref(), &recipe.load_data().unwrap()).unwrap();
+    let described = checkpoints.described();
+    described.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+#[test]
+fn a_default_that_is_written_out_is_no_change() {
+    for (name, written) in [
+        ("sgd", "learning_rate = 0.01, momentum = 0.0, nesterov = false"),
+        ("adam", "learning_rate = 0.001, beta_1 = 0.9, amsgrad = false"),
+        ("adamw", "weight_decay = 0.004, epsilon = 1e-7"),
+        ("rmsprop", "rho = 0.9, momentum = 0, epsilon = 1e-7, centered = false"),
+        ("nadam", "beta_1 = 0.9, beta_2 = 0.999"),
+        ("adagrad", "initial_accumulator_value = 0.1, epsilon = 1e-7"),
+        ("adamax", "beta_1 = 0.9, beta_2 = 0.999"),
+        ("adadelta", "learning_rate = 0.001, rho = 0.95"),
+        ("lion", "beta_1 = 0.9, beta_2 = 0.99"),
+        ("ftrl", "learning_rate_power = -0.5, beta = 0, l1_regularization_strength = 0"),
+        ("lamb", "beta_1 = 0.9, beta_2 = 0.999, epsilon = 1e-7"),
+    ] {
+        let written = format!("{{ type = \"{name}\", {written} }}");
+        assert_eq!(described(name, "mse"), described(&written, "mse"), "{name}");
+        let decayed = written.replace(" }", ", weight_decay = 0.5, clipnorm = 2.0 }");
+        if name != "adamw" {
+            assert_ne!(described(name, "mse"), described(&decayed, "mse"), "{name}");
+        }
+    }
+    for (name, written) in [
+        ("huber", "delta = 1.0"),
+        ("categorical_crossentropy", "label_smoothing = 0.0, from_logits = false"),
+        ("binary_focal_crossentropy", "alpha = 0.25, gamma = 2, apply_class_balancing = false"),
+        ("categorical_focal_crossentropy", "alpha = 0.25, from_logits = false"),
+    ] {
+        let written = format!("{{ type = \"{name}\", {written} }}");
+        assert_eq!(described("sgd", name), described("sgd", &written), "{name}");
+    }
+}
+
 #[test]
 fn every_optimizer_goes_on_from_every_batch() {
     for (name, make) in optimizers() {

@@ -4,10 +4,10 @@ use burn::tensor::Tensor;
 use refrain_core::{Error, Result};
 
 use super::{
-    BinaryCrossentropy, CategoricalCrossentropy, CategoricalHinge, CosineSimilarity, CustomLoss,
-    Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError, MeanAbsolutePercentageError,
-    MeanSquaredError, MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy,
-    SquaredHinge,
+    BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
+    CategoricalFocalCrossentropy, CategoricalHinge, CosineSimilarity, CustomLoss, Hinge, Huber,
+    KlDivergence, LogCosh, Loss, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError,
+    MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy, SquaredHinge,
 };
 use crate::forward::ClosingActivation;
 use crate::targets::Targets;
@@ -74,6 +74,8 @@ impl AnyLoss {
         "kld",
         "poisson",
         "cosine_similarity",
+        "binary_focal_crossentropy",
+        "categorical_focal_crossentropy",
     ];
 
     /// The loss of that name, on probabilities.
@@ -98,6 +100,8 @@ impl AnyLoss {
             "kl_divergence" | "kld" => Self::of_rows(KlDivergence),
             "poisson" => Self::of_rows(Poisson),
             "cosine_similarity" => Self::of_rows(CosineSimilarity),
+            "binary_focal_crossentropy" => Self::of_rows(BinaryFocalCrossentropy::new()),
+            "categorical_focal_crossentropy" => Self::of_rows(CategoricalFocalCrossentropy::new()),
             _ => return None,
         })
     }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
 use refrain_core::Result;
 
-use super::{EPSILON, Loss, check_rows};
+use super::{EPSILON, Loss, check_rows, smooth};
 use crate::forward::ClosingActivation;
 
 const NAME: &str = "binary_crossentropy";
@@ -19,6 +19,7 @@ const NAME: &str = "binary_crossentropy";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BinaryCrossentropy {
     from_logits: bool,
+    label_smoothing: f64,
 }
 
 impl BinaryCrossentropy {
@@ -30,6 +31,12 @@ impl BinaryCrossentropy {
     /// Whether outputs are logits, of which a sigmoid is still to be taken. Default false.
     pub fn from_logits(mut self, from_logits: bool) -> Self {
         self.from_logits = from_logits;
+        self
+    }
+
+    /// How far targets are pulled to where nothing is known; from 0 to 1. Default 0.
+    pub fn label_smoothing(mut self, label_smoothing: f64) -> Self {
+        self.label_smoothing = label_smoothing;
         self
     }
 
@@ -46,6 +53,7 @@ impl Loss<Tensor<2>> for BinaryCrossentropy {
     }
 
     fn forward(&self, outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        let targets = smooth(targets, self.label_smoothing, 2);
         let misses = targets.clone().neg() + 1.0;
         let losses = if self.from_logits {
             // Two softplus and not `softplus(x) − x·t`: the difference would cancel where the
@@ -64,6 +72,6 @@ impl Loss<Tensor<2>> for BinaryCrossentropy {
 
     fn on_logits(&self, closing: ClosingActivation) -> Option<Self> {
         (!self.from_logits && closing == ClosingActivation::Sigmoid)
-            .then_some(Self { from_logits: true })
+            .then_some(Self { from_logits: true, ..*self })
     }
 }

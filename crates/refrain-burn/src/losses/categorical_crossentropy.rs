@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 use refrain_core::Result;
 
-use super::{Loss, check_rows, log_probabilities};
+use super::{Loss, check_rows, log_probabilities, smooth};
 use crate::forward::ClosingActivation;
 
 const NAME: &str = "categorical_crossentropy";
@@ -19,6 +19,7 @@ const NAME: &str = "categorical_crossentropy";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CategoricalCrossentropy {
     from_logits: bool,
+    label_smoothing: f64,
 }
 
 impl CategoricalCrossentropy {
@@ -30,6 +31,12 @@ impl CategoricalCrossentropy {
     /// Whether outputs are logits, of which a softmax is still to be taken. Default false.
     pub fn from_logits(mut self, from_logits: bool) -> Self {
         self.from_logits = from_logits;
+        self
+    }
+
+    /// How far targets are pulled to where nothing is known; from 0 to 1. Default 0.
+    pub fn label_smoothing(mut self, label_smoothing: f64) -> Self {
+        self.label_smoothing = label_smoothing;
         self
     }
 
@@ -46,6 +53,7 @@ impl Loss<Tensor<2>> for CategoricalCrossentropy {
     }
 
     fn forward(&self, outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+        let targets = smooth(targets, self.label_smoothing, outputs.dims()[1]);
         let logarithms =
             if self.from_logits { log_softmax(outputs, 1) } else { log_probabilities(outputs) };
         (logarithms * targets).sum_dim(1).squeeze_dim::<1>(1).neg()
@@ -58,6 +66,6 @@ impl Loss<Tensor<2>> for CategoricalCrossentropy {
 
     fn on_logits(&self, closing: ClosingActivation) -> Option<Self> {
         (!self.from_logits && closing == ClosingActivation::Softmax)
-            .then_some(Self { from_logits: true })
+            .then_some(Self { from_logits: true, ..*self })
     }
 }

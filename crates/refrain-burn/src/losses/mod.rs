@@ -8,6 +8,7 @@ mod any;
 mod binary_crossentropy;
 mod categorical_crossentropy;
 mod custom;
+mod focal;
 mod mean_squared_error;
 mod regression;
 mod sparse_categorical_crossentropy;
@@ -22,6 +23,7 @@ pub use any::AnyLoss;
 pub use binary_crossentropy::BinaryCrossentropy;
 pub use categorical_crossentropy::CategoricalCrossentropy;
 pub use custom::CustomLoss;
+pub use focal::{BinaryFocalCrossentropy, CategoricalFocalCrossentropy};
 pub use mean_squared_error::MeanSquaredError;
 pub use regression::{
     CategoricalHinge, CosineSimilarity, Hinge, Huber, KlDivergence, LogCosh, MeanAbsoluteError,
@@ -90,6 +92,14 @@ fn check_labels(loss: &str, outputs: [usize; 2], labels: usize) -> Result {
         "{loss}: {} outputs and {labels} labels; there must be one label for each",
         outputs[0]
     )))
+}
+
+/// Targets pulled towards `1 / classes` by a share of the way.
+fn smooth(targets: Tensor<2>, share: f64, classes: usize) -> Tensor<2> {
+    match share {
+        0.0 => targets,
+        _ => targets * (1.0 - share) + share / classes as f64,
+    }
 }
 
 /// Keras' logarithm of probabilities: rows are made to sum to 1, then kept off 0 and 1.

@@ -1,7 +1,10 @@
 //! Losses and metrics against numbers recorded from Keras 3.15.1 by `keras/record_losses.py`.
 
 use refrain_burn::burn::tensor::{Device, Tensor};
-use refrain_burn::{AnyLoss, AnyMetric, Huber, Loss, Metric, Targets, TopKCategoricalAccuracy};
+use refrain_burn::{
+    AnyLoss, AnyMetric, BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
+    CategoricalFocalCrossentropy, Huber, Loss, Metric, Targets, TopKCategoricalAccuracy,
+};
 use serde_json::Value;
 
 use crate::{assert_close, floats, rows};
@@ -24,7 +27,10 @@ fn numbers(value: &Value) -> Vec<f32> {
 }
 
 fn loss(name: &str, case: &Value) {
-    let loss = AnyLoss::from_name(name).unwrap();
+    let mut loss = AnyLoss::from_name(name).unwrap();
+    if case["options"].is_object() {
+        loss = with_options(name, &case["options"]);
+    }
     assert_eq!(Loss::<Tensor<2>>::name(&loss), name);
     let columns = case["columns"].as_u64().unwrap() as usize;
     let device = Device::flex().autodiff();
@@ -36,6 +42,27 @@ fn loss(name: &str, case: &Value) {
     let gradients = values.mean().backward();
     let gradient = floats(outputs.grad(&gradients).unwrap());
     assert_close(&gradient, &numbers(&case["gradient"]), 2e-6, &case.to_string());
+}
+
+fn with_options(name: &str, options: &Value) -> AnyLoss {
+    macro_rules! build {
+        ($loss:ident $(, $option:ident)*) => {
+            $loss::new()
+                .from_logits(options["from_logits"].as_bool().unwrap())
+                .label_smoothing(options["label_smoothing"].as_f64().unwrap())
+                $(.$option(options[stringify!($option)].as_f64().unwrap()))*
+        };
+    }
+    match name {
+        "binary_crossentropy" => AnyLoss::BinaryCrossentropy(build!(BinaryCrossentropy)),
+        "categorical_crossentropy" => {
+            AnyLoss::CategoricalCrossentropy(build!(CategoricalCrossentropy))
+        }
+        "binary_focal_crossentropy" => {
+            AnyLoss::of_rows(build!(BinaryFocalCrossentropy, alpha, gamma))
+        }
+        _ => AnyLoss::of_rows(build!(CategoricalFocalCrossentropy, alpha, gamma)),
+    }
 }
 
 fn metric(case: &Value) {

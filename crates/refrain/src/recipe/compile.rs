@@ -2,8 +2,9 @@
 
 use refrain_burn::burn::tensor::Tensor;
 use refrain_burn::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, AnyLoss, AnyMetric, Ftrl, Huber, Lamb, Lion, Loss,
-    Metric, Nadam, Optimizer, RmsProp, Sgd, Targets,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, AnyLoss, AnyMetric, BinaryFocalCrossentropy,
+    CategoricalFocalCrossentropy, Ftrl, Huber, Lamb, Lion, Loss, Metric, Nadam, Optimizer, RmsProp,
+    Sgd, Targets,
 };
 use refrain_core::Result;
 use refrain_core::options::{Section, Value};
@@ -65,24 +66,28 @@ const OPTIMIZERS: [&str; 11] = [
     "sgd",
 ];
 
+const PATH: &str = "compile.optimizer";
+
 /// `optimizer` of the section: `"sgd"`, or a table with options; and what it is by dotted keys.
 pub(super) fn optimizer(section: &Section<'_>) -> Result<Optimizers> {
     let known = |name: &str| OPTIMIZERS.into_iter().find(|known| *known == name);
     let value = section.require("optimizer", "optimizer = \"sgd\"")?;
     if !value.is_table() {
-        return Options::of(value.look_up("optimizer", &OPTIMIZERS, known)?, None).optimizer();
+        let kind = value.look_up("optimizer", &OPTIMIZERS, known)?;
+        return Options::below(PATH, None).optimizer(kind);
     }
     let section = value.section("the optimizer")?;
     let kind = section.require("type", "type = \"sgd\"")?;
     let kind = kind.look_up("optimizer", &OPTIMIZERS, known)?;
-    let optimizer = Options::of(kind, Some(&section)).optimizer()?;
+    let optimizer = Options::below(PATH, Some(&section)).optimizer(kind)?;
     section.finish()?;
     Ok(optimizer)
 }
 
-/// The options of an optimizer, where it has any; and by dotted keys what was read, with defaults.
+/// The options of an optimizer or a loss, where it has any; and by dotted keys what was read, with defaults.
 struct Options<'a, 't> {
-    kind: &'static str,
+    /// Where they stand in the recipe.
+    path: &'static str,
     section: Option<&'a Section<'t>>,
     settings: Vec<(String, String)>,
 }
@@ -112,13 +117,13 @@ macro_rules! with_common_options {
 }
 
 impl<'a, 't> Options<'a, 't> {
-    fn of(kind: &'static str, section: Option<&'a Section<'t>>) -> Self {
-        let settings = vec![("compile.optimizer.type".to_owned(), kind.to_owned())];
-        Self { kind, section, settings }
+    fn below(path: &'static str, section: Option<&'a Section<'t>>) -> Self {
+        Self { path, section, settings: Vec::new() }
     }
 
-    fn optimizer(mut self) -> Result<Optimizers> {
-        let optimizer = match self.kind {
+    fn optimizer(mut self, kind: &str) -> Result<Optimizers> {
+        self.note("type", kind);
+        let optimizer = match kind {
             "sgd" => self.sgd(),
             "adamw" => self.adamw(),
             "rmsprop" => self.rmsprop(),
@@ -260,7 +265,7 @@ impl<'a, 't> Options<'a, 't> {
     }
 
     fn note(&mut self, key: &str, value: impl ToString) {
-        let key = format!("compile.optimizer.{key}");
+        let key = format!("{}.{key}", self.path);
         self.settings.retain(|(known, _)| *known != key);
         self.settings.push((key, value.to_string()));
     }
@@ -340,41 +345,74 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-const HUBER: &str = "huber";
+type Losses = (AnyLoss, Vec<(String, String)>);
 
 /// `"mse"`, or a table with options; and these by dotted key.
-fn loss(value: &Value<'_>, registry: &Registry) -> Result<(AnyLoss, Vec<(String, String)>)> {
+fn loss(value: &Value<'_>, registry: &Registry) -> Result<Losses> {
     let mut names = AnyLoss::NAMES.to_vec();
     names.extend(registry.losses.iter().map(|(name, _)| name.as_str()));
-    let known = |name: &str| {
+    let own = |name: &str| {
         let own = registry.losses.iter().find(|(known, _)| known == name);
-        own.map(|(_, loss)| loss.clone()).or_else(|| AnyLoss::from_name(name))
+        own.map(|(_, loss)| loss.clone())
     };
-    let delta = |delta: f64| vec![("compile.loss.delta".to_owned(), delta.to_string())];
-    let is_huber = |kind: &Value<'_>| {
-        kind.str().is_ok_and(|kind| kind == HUBER)
-            && registry.losses.iter().all(|(name, _)| name != HUBER)
+    let known = |name: &str| {
+        let found = own(name).or_else(|| AnyLoss::from_name(name))?;
+        Some((name.to_owned(), found))
     };
     if !value.is_table() {
-        let loss = value.look_up("loss", &names, known)?;
-        return Ok((loss, if is_huber(value) { delta(1.0) } else { Vec::new() }));
+        let (kind, loss) = value.look_up("loss", &names, known)?;
+        return match own(&kind) {
+            Some(loss) => Ok((loss, Vec::new())),
+            None => with_options(&kind, loss, Options::below("compile.loss", None)),
+        };
     }
     let section = value.section("the loss")?;
     let kind = section.require("type", "type = \"sparse_categorical_crossentropy\"")?;
-    let mut loss = kind.look_up("loss", &names, known)?;
-    let mut options = Vec::new();
-    if is_huber(&kind) {
-        let given = section.get("delta");
-        let given =
-            given.map_or(Ok(1.0), |value| value.f64_in("a finite number above 0", is_positive))?;
-        loss = AnyLoss::of_rows(Huber::new().delta(given));
-        options = delta(given);
-    }
+    let (kind, loss) = kind.look_up("loss", &names, known)?;
+    let (mut loss, options) = match own(&kind) {
+        Some(loss) => (loss, Vec::new()),
+        None => with_options(&kind, loss, Options::below("compile.loss", Some(&section)))?,
+    };
     if let Some(from_logits) = section.get("from_logits") {
         loss = loss.from_logits(from_logits.bool()?);
     }
     section.finish()?;
     Ok((loss, options))
+}
+
+/// A loss with the options that it has beside `from_logits`.
+fn with_options(kind: &str, loss: AnyLoss, mut options: Options<'_, '_>) -> Result<Losses> {
+    let share = |options: &mut Options<'_, '_>, key, default| {
+        options.number(key, default, "0 to 1", |x| (0.0..=1.0).contains(&x))
+    };
+    let loss = match (kind, loss) {
+        (_, AnyLoss::CategoricalCrossentropy(loss)) => {
+            let smoothing = share(&mut options, "label_smoothing", 0.0)?;
+            AnyLoss::CategoricalCrossentropy(loss.label_smoothing(smoothing))
+        }
+        (_, AnyLoss::BinaryCrossentropy(loss)) => {
+            let smoothing = share(&mut options, "label_smoothing", 0.0)?;
+            AnyLoss::BinaryCrossentropy(loss.label_smoothing(smoothing))
+        }
+        ("huber", _) => AnyLoss::of_rows(Huber::new().delta(options.positive("delta", 1.0)?)),
+        ("binary_focal_crossentropy", _) => AnyLoss::of_rows(
+            BinaryFocalCrossentropy::new()
+                .apply_class_balancing(options.bool("apply_class_balancing")?)
+                .alpha(share(&mut options, "alpha", 0.25)?)
+                .gamma(options.number("gamma", 2.0, "0 or more", is_not_negative)?)
+                .from_logits(options.bool("from_logits")?)
+                .label_smoothing(share(&mut options, "label_smoothing", 0.0)?),
+        ),
+        ("categorical_focal_crossentropy", _) => AnyLoss::of_rows(
+            CategoricalFocalCrossentropy::new()
+                .alpha(share(&mut options, "alpha", 0.25)?)
+                .gamma(options.number("gamma", 2.0, "0 or more", is_not_negative)?)
+                .from_logits(options.bool("from_logits")?)
+                .label_smoothing(share(&mut options, "label_smoothing", 0.0)?),
+        ),
+        (_, loss) => loss,
+    };
+    Ok((loss, options.settings))
 }
 
 fn metric(value: &Value<'_>, registry: &Registry) -> Result<AnyMetric> {

@@ -38,7 +38,10 @@ LOSSES = {
     "kl_divergence": [HALVES],
     "poisson": [POSITIVE],
     "cosine_similarity": [PLAIN, ONE_HOT],
+    "binary_focal_crossentropy": [HALVES],
+    "categorical_focal_crossentropy": [HALVES],
 }
+SMOOTHED = ["binary_crossentropy", "categorical_crossentropy", "binary_focal_crossentropy", "categorical_focal_crossentropy"]
 RANKED = ([[0.1, 0.9, 0.3, 0.3], [0.4, 0.3, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5]], [[0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
 
 
@@ -54,6 +57,19 @@ def main():
                 p, y = np.array(outputs, "float32"), np.array(targets, "float32")
                 gradient = jax.grad(lambda p: loss(y, p).mean())(p)
                 line = {"loss": name, "columns": p.shape[1], "outputs": flat(p), "targets": flat(y),
+                        "values": flat(loss(y, p)), "gradient": flat(gradient)}
+                out.write(json.dumps(line) + "\n")
+        for name in SMOOTHED:
+            for from_logits, (outputs, targets) in [(False, HALVES), (True, ONE_HOT)]:
+                p, y = np.array(outputs, "float32"), np.array(targets, "float32")
+                if "focal" in name and from_logits:
+                    p = p.clip(-5, 5)
+                options = {"label_smoothing": 0.1, "from_logits": from_logits}
+                if "focal" in name:
+                    options.update(alpha=0.4, gamma=3.0)
+                loss = lambda y, p: getattr(keras.losses, name)(y, p, **options)  # noqa: E731
+                gradient = jax.grad(lambda p: loss(y, p).mean())(p)
+                line = {"loss": name, "options": options, "columns": p.shape[1], "outputs": flat(p), "targets": flat(y),
                         "values": flat(loss(y, p)), "gradient": flat(gradient)}
                 out.write(json.dumps(line) + "\n")
         metrics = [
