@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
 use refrain_core::Result;
 
-use super::{EPSILON, Loss, check_rows, smooth};
+use super::{EPSILON, Loss, check_rows, check_share, smooth};
 use crate::forward::ClosingActivation;
 
 const NAME: &str = "binary_crossentropy";
@@ -67,6 +67,7 @@ impl Loss<Tensor<2>> for BinaryCrossentropy {
     }
 
     fn check(&self, outputs: &Tensor<2>, targets: &Tensor<2>) -> Result {
+        check_share(NAME, "label_smoothing", self.label_smoothing)?;
         check_rows(NAME, outputs.dims(), targets.dims(), "")
     }
 

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 use refrain_core::Result;
 
-use super::{Loss, check_rows, log_probabilities, smooth};
+use super::{Loss, check_rows, check_share, log_probabilities, smooth};
 use crate::forward::ClosingActivation;
 
 const NAME: &str = "categorical_crossentropy";
@@ -60,6 +60,7 @@ impl Loss<Tensor<2>> for CategoricalCrossentropy {
     }
 
     fn check(&self, outputs: &Tensor<2>, targets: &Tensor<2>) -> Result {
+        check_share(NAME, "label_smoothing", self.label_smoothing)?;
         let hint = "; class labels go with `sparse_categorical_crossentropy`";
         check_rows(NAME, outputs.dims(), targets.dims(), hint)
     }

@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, softmax};
-use refrain_core::Result;
+use refrain_core::{Error, Result};
 
-use super::{EPSILON, Loss, check_rows, smooth};
+use super::{EPSILON, Loss, check_rows, check_share, smooth};
 
 /// [`BinaryCrossentropy`](super::BinaryCrossentropy), each output's loss times
 /// `(1 − probability of what is right)^γ`; Keras' `BinaryFocalCrossentropy`.
@@ -15,7 +15,7 @@ use super::{EPSILON, Loss, check_rows, smooth};
 /// Defaults: γ 2, α 0.25, no class balancing, probabilities, no label smoothing.
 ///
 /// # Errors
-/// `check` refuses shapes that are not equal.
+/// `check` refuses shapes that are not equal, and options out of range.
 ///
 /// # Source
 /// "Focal loss for dense object detection", ICCV 2017.
@@ -37,7 +37,7 @@ pub struct BinaryFocalCrossentropy {
 /// Defaults: γ 2, α 0.25, probabilities, no label smoothing.
 ///
 /// # Errors
-/// `check` refuses shapes that are not equal.
+/// `check` refuses shapes that are not equal, and options out of range.
 ///
 /// # Source
 /// "Focal loss for dense object detection", ICCV 2017.
@@ -74,6 +74,18 @@ macro_rules! options {
             pub fn label_smoothing(mut self, label_smoothing: f64) -> Self {
                 self.label_smoothing = label_smoothing;
                 self
+            }
+
+            fn check_options(&self, loss: &str) -> Result {
+                check_share(loss, "alpha", self.alpha)?;
+                check_share(loss, "label_smoothing", self.label_smoothing)?;
+                if self.gamma.is_finite() && self.gamma >= 0.0 {
+                    return Ok(());
+                }
+                Err(Error::config(format!(
+                    "{loss}: gamma is {}; allowed: a finite number, 0 or more, for example 2.0",
+                    self.gamma
+                )))
             }
         }
 
@@ -138,6 +150,7 @@ impl Loss<Tensor<2>> for BinaryFocalCrossentropy {
     }
 
     fn check(&self, outputs: &Tensor<2>, targets: &Tensor<2>) -> Result {
+        self.check_options(Loss::name(self))?;
         check_rows("binary_focal_crossentropy", outputs.dims(), targets.dims(), "")
     }
 }
@@ -159,6 +172,7 @@ impl Loss<Tensor<2>> for CategoricalFocalCrossentropy {
     }
 
     fn check(&self, outputs: &Tensor<2>, targets: &Tensor<2>) -> Result {
+        self.check_options(Loss::name(self))?;
         check_rows("categorical_focal_crossentropy", outputs.dims(), targets.dims(), "")
     }
 }

@@ -94,6 +94,16 @@ fn check_labels(loss: &str, outputs: [usize; 2], labels: usize) -> Result {
     )))
 }
 
+/// An option from 0 to 1.
+fn check_share(loss: &str, option: &str, share: f64) -> Result {
+    if (0.0..=1.0).contains(&share) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "{loss}: {option} is {share}; allowed: a number from 0 to 1, for example 0.1"
+    )))
+}
+
 /// Targets pulled towards `1 / classes` by a share of the way.
 fn smooth(targets: Tensor<2>, share: f64, classes: usize) -> Tensor<2> {
     match share {

@@ -86,12 +86,23 @@ fn metric(case: &Value) {
 }
 
 #[test]
-fn huber_refuses_a_delta_that_is_not_above_0() {
+fn refuses_options_out_of_range() {
     let device = Device::flex();
     let row = || rows(&[1.0, 2.0], 2, &device);
     let error = Huber::new().delta(0.0).check(&row(), &row()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "huber: delta is 0; allowed: a finite number above 0, for example 1.0"
+    );
+    let smoothed = BinaryCrossentropy::new().label_smoothing(1.5);
+    assert_eq!(
+        smoothed.check(&row(), &row()).unwrap_err().to_string(),
+        "binary_crossentropy: label_smoothing is 1.5; allowed: a number from 0 to 1, for example 0.1"
+    );
+    let focal = CategoricalFocalCrossentropy::new().gamma(-1.0);
+    assert_eq!(
+        focal.check(&row(), &row()).unwrap_err().to_string(),
+        "categorical_focal_crossentropy: gamma is -1; allowed: a finite number, 0 or more, for \
+         example 2.0"
     );
 }
