@@ -81,7 +81,7 @@ impl Sequential {
     pub fn summary(&self) -> Summary {
         let rows = self.layers.iter().map(|layer| SummaryRow {
             name: layer.name.clone(),
-            type_name: layer.type_name().to_owned(),
+            type_name: layer.type_name.to_owned(),
             output_shape: layer.output_shape.clone(),
             parameters: layer.kind.num_params(),
         });

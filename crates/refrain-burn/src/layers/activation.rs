@@ -2,7 +2,6 @@
 
 use burn::tensor::Tensor;
 
-use super::LayerConfig;
 use crate::activation::Activation as Function;
 
 /// An [activation](crate::Activation) between layers.
@@ -22,12 +21,6 @@ impl Activation {
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
-    }
-}
-
-impl From<Activation> for LayerConfig {
-    fn from(config: Activation) -> Self {
-        LayerConfig::Activation(config)
     }
 }
 

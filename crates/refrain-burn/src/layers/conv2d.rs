@@ -1,12 +1,12 @@
 //! Convolution of images.
 
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, softmax};
-use burn::tensor::{Tensor, TensorData};
 use refrain_core::Result;
 
 use super::windows::{Asked, HeightWidth, Padding, Windows};
-use super::{LayerConfig, MAX_WEIGHTS, Place};
+use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
 use crate::initializer::{Initializer, stream};
@@ -164,25 +164,13 @@ impl Conv2d {
 
         let mut rng = stream(place.seed, place.index);
         let kernel = self.kernel_initializer.filters(inputs, filters, area, &mut rng);
-        let kernel = TensorData::new(kernel, [filters, channels / groups, height, width]);
+        let weight = place.weight(kernel, [filters, channels / groups, height, width]);
         let bias = self.use_bias.then(|| {
             let bias = self.bias_initializer.fill([filters, 1], &mut rng);
-            Param::from_data(TensorData::new(bias, [filters]), place.device)
+            place.weight(bias, [filters])
         });
-        let layer = Conv2dLayer {
-            weight: Param::from_data(kernel, place.device),
-            bias,
-            activation: self.activation,
-            windows,
-            groups,
-        };
+        let layer = Conv2dLayer { weight, bias, activation: self.activation, windows, groups };
         Ok((layer, output_shape))
-    }
-}
-
-impl From<Conv2d> for LayerConfig {
-    fn from(config: Conv2d) -> Self {
-        LayerConfig::Conv2d(config)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The fully connected layer.
 
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::module::linear;
-use burn::tensor::{Tensor, TensorData};
 use refrain_core::Result;
 
-use super::{LayerConfig, MAX_WEIGHTS, Place};
+use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
 use crate::initializer::{Initializer, stream};
@@ -89,18 +89,12 @@ impl Dense {
 
         let mut rng = stream(place.seed, place.index);
         let kernel = self.kernel_initializer.fill([inputs, units], &mut rng);
-        let weight = Param::from_data(TensorData::new(kernel, [inputs, units]), place.device);
+        let weight = place.weight(kernel, [inputs, units]);
         let bias = self.use_bias.then(|| {
             let bias = self.bias_initializer.fill([units, 1], &mut rng);
-            Param::from_data(TensorData::new(bias, [units]), place.device)
+            place.weight(bias, [units])
         });
         Ok(DenseLayer { weight, bias, activation: self.activation })
-    }
-}
-
-impl From<Dense> for LayerConfig {
-    fn from(config: Dense) -> Self {
-        LayerConfig::Dense(config)
     }
 }
 

@@ -5,7 +5,7 @@ use chacha20::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use refrain_core::Result;
 
-use super::{LayerConfig, Place};
+use super::Place;
 use crate::forward::Pass;
 
 /// Sets inputs to 0 at random in training, and scales what is left so that the sum stays as it
@@ -39,12 +39,6 @@ impl Dropout {
             )));
         }
         Ok(DropoutLayer { rate, index: place.index })
-    }
-}
-
-impl From<Dropout> for LayerConfig {
-    fn from(config: Dropout) -> Self {
-        LayerConfig::Dropout(config)
     }
 }
 

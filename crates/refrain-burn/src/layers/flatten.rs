@@ -1,7 +1,5 @@
 //! Images to vectors.
 
-use super::LayerConfig;
-
 /// Makes each sample a vector, as a [`Dense`](super::Dense) layer needs it.
 #[derive(Clone, Debug, Default)]
 pub struct Flatten {
@@ -18,11 +16,5 @@ impl Flatten {
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
-    }
-}
-
-impl From<Flatten> for LayerConfig {
-    fn from(config: Flatten) -> Self {
-        LayerConfig::Flatten(config)
     }
 }

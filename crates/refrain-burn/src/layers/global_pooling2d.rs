@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use refrain_core::Result;
 
+use super::Place;
 use super::windows::image;
-use super::{LayerConfig, Place};
 
 macro_rules! global_pooling {
     ($(#[$docs:meta])* $name:ident, $default:literal) => {
@@ -30,12 +30,6 @@ macro_rules! global_pooling {
             pub(super) fn build(&self, place: &Place<'_>) -> Result<usize> {
                 let [channels, ..] = image(place)?;
                 Ok(channels)
-            }
-        }
-
-        impl From<$name> for LayerConfig {
-            fn from(config: $name) -> Self {
-                LayerConfig::$name(config)
             }
         }
     };

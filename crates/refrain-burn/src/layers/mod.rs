@@ -7,10 +7,11 @@ mod dropout;
 mod flatten;
 mod global_pooling2d;
 mod pooling2d;
+mod reshape;
 mod windows;
 
-use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor};
-use burn::tensor::{Device, Tensor};
+use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 use refrain_core::{Error, Result};
 
 use crate::activation::Activation as ActivationFunction;
@@ -23,6 +24,7 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pooling2d::{GlobalAveragePooling2d, GlobalMaxPooling2d};
 pub use pooling2d::{AveragePooling2d, MaxPooling2d};
+pub use reshape::{Permute, Reshape};
 pub use windows::{HeightWidth, Padding};
 
 pub(crate) use windows::Windows;
@@ -30,75 +32,73 @@ pub(crate) use windows::Windows;
 /// More weights than this in one layer (8 GiB of f32) are taken for a mistake.
 const MAX_WEIGHTS: usize = 1 << 31;
 
-/// A layer as it is asked for; built with the shape of what comes in.
-///
-/// # Example
-/// ```
-/// use refrain_burn::layers::{Dense, LayerConfig};
-/// use refrain_burn::Activation;
-/// let layer = LayerConfig::from(Dense::new(128).activation(Activation::Relu));
-/// assert_eq!(layer.type_name(), "dense");
-/// ```
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each variant is the layer of that name")]
-pub enum LayerConfig {
-    Flatten(Flatten),
-    Dense(Dense),
-    Dropout(Dropout),
-    Activation(Activation),
-    Conv2d(Conv2d),
-    MaxPooling2d(MaxPooling2d),
-    AveragePooling2d(AveragePooling2d),
-    GlobalAveragePooling2d(GlobalAveragePooling2d),
-    GlobalMaxPooling2d(GlobalMaxPooling2d),
-}
-
-/// The same for each layer's configuration.
-macro_rules! each {
-    ($layer:expr, $config:ident => $value:expr) => {
-        match $layer {
-            LayerConfig::Flatten($config) => $value,
-            LayerConfig::Dense($config) => $value,
-            LayerConfig::Dropout($config) => $value,
-            LayerConfig::Activation($config) => $value,
-            LayerConfig::Conv2d($config) => $value,
-            LayerConfig::MaxPooling2d($config) => $value,
-            LayerConfig::AveragePooling2d($config) => $value,
-            LayerConfig::GlobalAveragePooling2d($config) => $value,
-            LayerConfig::GlobalMaxPooling2d($config) => $value,
+/// Each layer with its name in recipes and its name in Keras.
+macro_rules! layer_configs {
+    ($($layer:ident, $type_name:literal, $keras_name:literal;)+) => {
+        /// A layer as it is asked for; built with the shape of what comes in.
+        ///
+        /// # Example
+        /// ```
+        /// use refrain_burn::layers::{Dense, LayerConfig};
+        /// use refrain_burn::Activation;
+        /// let layer = LayerConfig::from(Dense::new(128).activation(Activation::Relu));
+        /// assert_eq!(layer.type_name(), "dense");
+        /// ```
+        #[derive(Clone, Debug)]
+        #[expect(missing_docs, reason = "each variant is the layer of that name")]
+        pub enum LayerConfig {
+            $($layer($layer),)+
         }
+
+        impl LayerConfig {
+            /// The types that a recipe may name.
+            pub const TYPES: &[&str] = &[$($type_name),+];
+
+            /// The type as a recipe names it; also the layer's name, if it is given none.
+            pub fn type_name(&self) -> &'static str {
+                match self {
+                    $(Self::$layer(_) => $type_name,)+
+                }
+            }
+
+            /// The type as Keras' summary names it.
+            fn keras_name(&self) -> &'static str {
+                match self {
+                    $(Self::$layer(_) => $keras_name,)+
+                }
+            }
+
+            /// The name that was given.
+            pub fn name(&self) -> Option<&str> {
+                match self {
+                    $(Self::$layer(config) => config.name.as_deref(),)+
+                }
+            }
+        }
+
+        $(impl From<$layer> for LayerConfig {
+            fn from(config: $layer) -> Self {
+                Self::$layer(config)
+            }
+        })+
     };
 }
 
+layer_configs! {
+    Flatten, "flatten", "Flatten";
+    Dense, "dense", "Dense";
+    Dropout, "dropout", "Dropout";
+    Activation, "activation", "Activation";
+    Conv2d, "conv2d", "Conv2D";
+    MaxPooling2d, "max_pooling2d", "MaxPooling2D";
+    AveragePooling2d, "average_pooling2d", "AveragePooling2D";
+    GlobalAveragePooling2d, "global_average_pooling2d", "GlobalAveragePooling2D";
+    GlobalMaxPooling2d, "global_max_pooling2d", "GlobalMaxPooling2D";
+    Reshape, "reshape", "Reshape";
+    Permute, "permute", "Permute";
+}
+
 impl LayerConfig {
-    /// The types that a recipe may name.
-    pub const TYPES: &[&str] = &[
-        "flatten",
-        "dense",
-        "dropout",
-        "activation",
-        "conv2d",
-        "max_pooling2d",
-        "average_pooling2d",
-        "global_average_pooling2d",
-        "global_max_pooling2d",
-    ];
-
-    /// The type as a recipe names it; also the layer's name, if it is given none.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::Flatten(_) => "flatten",
-            Self::Dense(_) => "dense",
-            Self::Dropout(_) => "dropout",
-            Self::Activation(_) => "activation",
-            Self::Conv2d(_) => "conv2d",
-            Self::MaxPooling2d(_) => "max_pooling2d",
-            Self::AveragePooling2d(_) => "average_pooling2d",
-            Self::GlobalAveragePooling2d(_) => "global_average_pooling2d",
-            Self::GlobalMaxPooling2d(_) => "global_max_pooling2d",
-        }
-    }
-
     /// The activation with which the layer ends, where it has one.
     pub fn activation(&self) -> Option<ActivationFunction> {
         match self {
@@ -107,11 +107,6 @@ impl LayerConfig {
             Self::Conv2d(config) => Some(config.activation),
             _ => None,
         }
-    }
-
-    /// The name that was given.
-    pub fn name(&self) -> Option<&str> {
-        each!(self, config => config.name.as_deref())
     }
 
     /// The layer for inputs of the shape in `place`.
@@ -142,8 +137,14 @@ impl LayerConfig {
                 let channels = config.build(place)?;
                 (Kind::GlobalMaxPooling2d { channels }, vec![channels])
             }
+            Self::Reshape(config) => (Kind::Reshape, config.build(place)?),
+            Self::Permute(config) => {
+                let (axes, shape) = config.build(place)?;
+                (Kind::Permute(axes), shape)
+            }
         };
-        Ok(Layer { name: place.name.clone(), kind, output_shape })
+        let (name, type_name) = (place.name.clone(), self.keras_name());
+        Ok(Layer { name, type_name, kind, output_shape })
     }
 }
 
@@ -163,6 +164,15 @@ impl Place<'_> {
         self.input_shape.iter().product()
     }
 
+    /// A weight of the layer.
+    pub(crate) fn weight<const D: usize>(
+        &self,
+        values: Vec<f32>,
+        shape: [usize; D],
+    ) -> Param<Tensor<D>> {
+        Param::from_data(TensorData::new(values, shape), self.device)
+    }
+
     pub(crate) fn error(&self, message: impl std::fmt::Display) -> Error {
         Error::config(format!("layer {} `{}`: {message}", self.index + 1, self.name))
     }
@@ -172,6 +182,8 @@ impl Place<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     pub name: String,
+    /// As Keras' summary has it.
+    pub type_name: &'static str,
     pub kind: Kind,
     /// Of one sample.
     pub output_shape: Vec<usize>,
@@ -188,24 +200,11 @@ pub(crate) enum Kind {
     AveragePooling2d(Windows),
     GlobalAveragePooling2d { channels: usize },
     GlobalMaxPooling2d { channels: usize },
+    Reshape,
+    Permute(reshape::Axes),
 }
 
 impl Layer {
-    /// Name of the layer's type, as Keras' summary has it.
-    pub(crate) fn type_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Flatten => "Flatten",
-            Kind::Dense(_) => "Dense",
-            Kind::Dropout(_) => "Dropout",
-            Kind::Activation(_) => "Activation",
-            Kind::Conv2d(_) => "Conv2D",
-            Kind::MaxPooling2d(_) => "MaxPooling2D",
-            Kind::AveragePooling2d(_) => "AveragePooling2D",
-            Kind::GlobalAveragePooling2d { .. } => "GlobalAveragePooling2D",
-            Kind::GlobalMaxPooling2d { .. } => "GlobalMaxPooling2D",
-        }
-    }
-
     /// The activation that the layer ends with.
     pub(crate) fn closing_activation(&self) -> ActivationFunction {
         match &self.kind {
@@ -220,7 +219,8 @@ impl Layer {
     fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
         match &self.kind {
             // Rows are flat already.
-            Kind::Flatten => x,
+            Kind::Flatten | Kind::Reshape => x,
+            Kind::Permute(axes) => axes.permute(x),
             Kind::Dense(dense) => dense.forward(x, pass),
             Kind::Dropout(dropout) => dropout.forward(x, pass),
             Kind::Activation(_) if pass.logits => x,

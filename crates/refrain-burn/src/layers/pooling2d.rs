@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use refrain_core::Result;
 
+use super::Place;
 use super::windows::{Asked, HeightWidth, Padding, Windows};
-use super::{LayerConfig, Place};
 use crate::kernels;
 
 /// The options that both poolings have.
@@ -65,12 +65,6 @@ macro_rules! pooling {
         impl Default for $name {
             fn default() -> Self {
                 Self::new(2)
-            }
-        }
-
-        impl From<$name> for LayerConfig {
-            fn from(config: $name) -> Self {
-                LayerConfig::$name(config)
             }
         }
     };

@@ -6,7 +6,7 @@ use refrain_burn::burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use refrain_burn::burn::tensor::{Device, Gradients, Tensor, TensorData};
 use refrain_burn::layers::{
     AveragePooling2d, Conv2d, GlobalAveragePooling2d, GlobalMaxPooling2d, HeightWidth, LayerConfig,
-    MaxPooling2d, Padding,
+    MaxPooling2d, Padding, Permute, Reshape,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, FromArray as _, Pass, Sequential};
 use serde_json::Value;
@@ -43,10 +43,13 @@ fn check(case: &Value) {
     let output = floats(model.forward(plain.unwrap()));
     assert_close(&output, &numbers(&case["output"]), 1e-5, &what);
 
-    let [channels, height, width] = [shape[0], shape[1], shape[2]];
-    let images = x.clone().reshape([samples, channels, height, width]);
+    let shaped: AnyTensor = match *shape {
+        [a, b, c] => x.clone().reshape([samples, a, b, c]).into(),
+        [a, b] => x.clone().reshape([samples, a, b]).into(),
+        _ => x.clone().into(),
+    };
     let model = model.train();
-    let output = model.pass(images.into(), Pass::training(0));
+    let output = model.pass(shaped, Pass::training(0));
     assert_close(&floats(output.clone()), &numbers(&case["output"]), 1e-5, &what);
     let gradients = (output * upstream).sum().backward();
     let by_input = floats(x.grad(&gradients).unwrap());
@@ -91,6 +94,13 @@ fn layer(options: &Value) -> LayerConfig {
         "average_pooling2d" => pooling!(AveragePooling2d),
         "global_average_pooling2d" => GlobalAveragePooling2d::new().into(),
         "global_max_pooling2d" => GlobalMaxPooling2d::new().into(),
+        "reshape" => {
+            let lengths = options["target_shape"].as_array().unwrap();
+            let lengths: Vec<isize> =
+                lengths.iter().map(|x| x.as_i64().unwrap() as isize).collect();
+            Reshape::new(lengths).into()
+        }
+        "permute" => Permute::new(lengths(&options["dims"])).into(),
         other => panic!("no layer {other} here"),
     }
 }

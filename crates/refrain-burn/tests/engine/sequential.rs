@@ -3,7 +3,7 @@
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::layers::{
     self, AveragePooling2d, Conv2d, Dense, Dropout, Flatten, GlobalAveragePooling2d, LayerConfig,
-    MaxPooling2d, Padding,
+    MaxPooling2d, Padding, Permute, Reshape,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, Initializer, Pass, Sequential};
 
@@ -257,6 +257,28 @@ fn refuses_what_cannot_be_built() {
             vec![Conv2d::new(100_000, 1).into()],
             "its output would have the shape [100000, 1000, 1000]; allowed: up to 2147483647",
         ),
+        (
+            &[1, 28, 28],
+            vec![Reshape::new([28, 27]).into()],
+            "layer 1 `reshape`: its input of shape [1, 28, 28] has 784 elements, and target_shape \
+             [28, 27] has 756; allowed: lengths whose product is 784, or -1 for one of them",
+        ),
+        (
+            &[12],
+            vec![Reshape::new([5, -1]).into()],
+            "has 12 elements, and target_shape [5, -1] has a multiple of 5; allowed:",
+        ),
+        (&[12], vec![Reshape::new([isize::MAX, 4]).into()], "has more; allowed:"),
+        (&[12], vec![Reshape::new([-1, -1]).into()], "is [-1, -1]; allowed: one -1"),
+        (&[12], vec![Reshape::new([12, 0]).into()], "is [12, 0]; allowed: 1 axis or more"),
+        (&[12], vec![Reshape::new([]).into()], "is []; allowed: 1 axis or more"),
+        (
+            &[3, 4],
+            vec![Permute::new([2, 2]).into()],
+            "layer 1 `permute`: dims is [2, 2], and its input has the shape [3, 4]; allowed: the \
+             numbers [1, 2], each once, in any order",
+        ),
+        (&[3, 4], vec![Permute::new([1, 2, 3]).into()], "dims is [1, 2, 3], and"),
         (&[4], rate(1.0), "layer 1 `dropout`: rate is 1; allowed: 0 or more and below 1"),
         (&[4], rate(-0.1), "layer 1 `dropout`: rate is -0.1;"),
         (&[4], rate(f64::NAN), "layer 1 `dropout`: rate is NaN;"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use refrain_burn::layers::{
     self, AveragePooling2d, Conv2d, Dense, Dropout, Flatten, GlobalAveragePooling2d,
-    GlobalMaxPooling2d, HeightWidth, MaxPooling2d, Padding,
+    GlobalMaxPooling2d, HeightWidth, MaxPooling2d, Padding, Permute, Reshape,
 };
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
@@ -100,6 +100,8 @@ fn layer(value: &Value<'_>, index: usize) -> Result<(LayerConfig, Options)> {
         "average_pooling2d" => pooling!(AveragePooling2d, &section),
         "global_average_pooling2d" => plain(named!(GlobalAveragePooling2d::new(), &section)),
         "global_max_pooling2d" => plain(named!(GlobalMaxPooling2d::new(), &section)),
+        "reshape" => plain(reshape(&section)?),
+        "permute" => plain(permute(&section)?),
         _ => plain(named!(Flatten::new(), &section)),
     };
     section.finish()?;
@@ -175,6 +177,23 @@ fn conv2d(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
         .kernel_initializer(kernel)
         .bias_initializer(bias);
     Ok((named!(layer, section), options))
+}
+
+fn reshape(section: &Section<'_>) -> Result<LayerConfig> {
+    let value = section.require("target_shape", "target_shape = [28, 28]")?;
+    let length = |value: &Value<'_>| {
+        let allowed = "a whole number, 1 or more, or -1 for what is left";
+        let length = value.f64_in(allowed, |x| x == -1.0 || (x >= 1.0 && x.fract() == 0.0))?;
+        Ok(length as isize)
+    };
+    let target = value.items()?.iter().map(length).collect::<Result<Vec<_>>>()?;
+    Ok(named!(Reshape::new(target), section))
+}
+
+fn permute(section: &Section<'_>) -> Result<LayerConfig> {
+    let value = section.require("dims", "dims = [2, 1]")?;
+    let dims = value.items()?.iter().map(|axis| axis.usize(1)).collect::<Result<Vec<_>>>()?;
+    Ok(named!(Permute::new(dims), section))
 }
 
 /// `3`, or `[3, 5]`: height and width.

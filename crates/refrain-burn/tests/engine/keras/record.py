@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python record.py        (environment: requirements.txt)
 
 One line of JSON per case: the layer as a recipe has it, the shape of a sample, input, weights by
-their names, output, and the gradients of the sum of output × `upstream`. Images and kernels are
-turned to Refrain's order: [channels, height, width] and [filters, channels, height, width].
+their names, output, and the gradients of the sum of output × `upstream`. Images and the kernels of
+conv2d are turned to Refrain's order: [channels, height, width] and [filters, channels, height, width].
 """
 
 import json
@@ -25,9 +25,13 @@ CLASSES = {
     "average_pooling2d": keras.layers.AveragePooling2D,
     "global_average_pooling2d": keras.layers.GlobalAveragePooling2D,
     "global_max_pooling2d": keras.layers.GlobalMaxPooling2D,
+    "reshape": keras.layers.Reshape,
+    "permute": keras.layers.Permute,
 }
+# Whose images are turned.
+IMAGES = ("conv2d", "pooling2d")
 
-# (layer, [channels, height, width])
+# (layer, shape of a sample: images [channels, height, width], sequences [steps, features])
 CASES = [
     ({"type": "conv2d", "filters": 2, "kernel_size": 3}, [1, 5, 6]),
     ({"type": "conv2d", "filters": 3, "kernel_size": [2, 3], "activation": "relu"}, [2, 5, 7]),
@@ -52,6 +56,11 @@ CASES = [
     ({"type": "average_pooling2d", "pool_size": [2, 3], "strides": 2, "padding": "same"}, [2, 5, 6]),
     ({"type": "global_average_pooling2d"}, [3, 4, 5]),
     ({"type": "global_max_pooling2d"}, [3, 4, 5]),
+    ({"type": "reshape", "target_shape": [4, 6]}, [2, 3, 4]),
+    ({"type": "reshape", "target_shape": [2, -1, 2]}, [12]),
+    ({"type": "permute", "dims": [2, 1]}, [3, 4]),
+    ({"type": "permute", "dims": [3, 1, 2]}, [2, 3, 4]),
+    ({"type": "permute", "dims": [1, 3, 2]}, [2, 3, 4]),
 ]
 
 
@@ -62,6 +71,10 @@ def last(x):
 
 def first(x):
     return np.moveaxis(np.asarray(x), -1, 1) if x.ndim == 4 else np.asarray(x)
+
+
+def same(x):
+    return np.asarray(x)
 
 
 def kernel(x):
@@ -75,27 +88,33 @@ def flat(x):
 
 def case(options, shape, rng):
     options = dict(options)
-    layer = CLASSES[options.pop("type")](data_format="channels_last", **options)
+    kind = options.pop("type")
+    is_image = kind.endswith(IMAGES)
+    turn, turn_back = (last, first) if is_image else (same, same)
+    turn_kernel = kernel if kind == "conv2d" else same
+    layer = CLASSES[kind](**({"data_format": "channels_last"} if is_image else {}), **options)
     x = rng.normal(size=[3, *shape]).round(2).astype("float32")
-    layer.build(last(x).shape)
+    layer.build(turn(x).shape)
     variables = [rng.normal(size=v.shape).round(2).astype("float32") for v in layer.trainable_variables]
-    names = [{"kernel": "weight"}.get(v.name, v.name) for v in layer.trainable_variables]
+    others = [v.value for v in layer.non_trainable_variables]
+    renamed = {"kernel": "weight"} if kind == "conv2d" else {}
+    names = [renamed.get(v.name, v.name) for v in layer.trainable_variables]
 
     def forward(variables, x):
-        return layer.stateless_call(variables, [], x)[0]
+        return layer.stateless_call(variables, others, x)[0]
 
-    output = forward(variables, last(x))
-    upstream = rng.normal(size=first(output).shape).round(2).astype("float32")
-    total = lambda variables, x: (forward(variables, x) * last(upstream)).sum()  # noqa: E731
-    by_weight, by_input = jax.grad(total, argnums=(0, 1))(variables, last(x))
+    output = forward(variables, turn(x))
+    upstream = rng.normal(size=turn_back(output).shape).round(2).astype("float32")
+    total = lambda variables, x: (forward(variables, x) * turn(upstream)).sum()  # noqa: E731
+    by_weight, by_input = jax.grad(total, argnums=(0, 1))(variables, turn(x))
     return {
         "input": flat(x),
-        "weights": {n: flat(kernel(v)) for n, v in zip(names, variables)},
-        "output_shape": list(first(output).shape[1:]),
-        "output": flat(first(output)),
+        "weights": {n: flat(turn_kernel(v)) for n, v in zip(names, variables)},
+        "output_shape": list(turn_back(output).shape[1:]),
+        "output": flat(turn_back(output)),
         "upstream": flat(upstream),
-        "input_gradient": flat(first(by_input)),
-        "gradients": {n: flat(kernel(g)) for n, g in zip(names, by_weight)},
+        "input_gradient": flat(turn_back(by_input)),
+        "gradients": {n: flat(turn_kernel(g)) for n, g in zip(names, by_weight)},
     }
 
 
