@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use refrain::burn::tensor::{Int, Tensor, TensorData};
 use refrain::event::Hook;
-use refrain::layers::Dense;
+use refrain::layers::{Conv2d, Dense, Flatten, Lstm, MaxPooling2d};
 use refrain::prelude::*;
 use refrain::weights::Weights;
 use refrain::{Access, Activation, AnyTensor, SequentialBuilder};
@@ -29,8 +29,14 @@ fn model(work: &str) -> (&'static [usize], SequentialBuilder) {
             (&[784], input(&[784]).layer(relu(128)).layer(softmax()))
         }
         "wide_adam" => (&[784], input(&[784]).layer(relu(1024)).layer(relu(1024)).layer(softmax())),
-        "cnn_adam" => commands::skip("Refrain has no layers conv2d and max_pooling2d yet"),
-        "lstm_adam" => commands::skip("Refrain has no layer lstm yet"),
+        "cnn_adam" => {
+            let conv = |filters| Conv2d::new(filters, 3).activation(Activation::Relu);
+            let pool = MaxPooling2d::default;
+            let input = input(&[1, 28, 28]).layer(conv(32)).layer(pool());
+            let input = input.layer(conv(64)).layer(pool());
+            (&[1, 28, 28], input.layer(Flatten::new()).layer(softmax()))
+        }
+        "lstm_adam" => (&[28, 28], input(&[28, 28]).layer(Lstm::new(128)).layer(softmax())),
         _ => commands::fail(format!("work `{work}` is not known here; see works.py")),
     }
 }

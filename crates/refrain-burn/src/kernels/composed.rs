@@ -7,6 +7,7 @@ use burn::tensor::module;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 
 use super::conv2d::Conv2d;
+use super::recurrence::{Cell, Recurrence};
 use crate::layers::Windows;
 
 pub(super) fn conv2d(
@@ -38,6 +39,62 @@ pub(super) fn average_pool2d(x: Tensor<2>, windows: &Windows) -> Tensor<2> {
         .with_padding_pairs(windows.padding)
         .with_count_include_pad(false);
     rows(module::avg_pool2d(images(x, windows), options))
+}
+
+/// Step by step.
+pub(super) fn recurrence(
+    x: Tensor<2>,
+    recurrent: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    recurrence: &Recurrence,
+) -> Tensor<2> {
+    let Recurrence { cell, steps, activation, recurrent_activation } = *recurrence;
+    let [units, width] = recurrent.dims();
+    let [rows, _] = x.dims();
+    let samples = rows / steps;
+    let x = x.reshape([samples, steps, width]);
+    let gate = |x: &Tensor<2>, gate: usize| x.clone().narrow(1, gate * units, units);
+    let mut last = Tensor::zeros([samples, units], &x.device());
+    let mut state = last.clone();
+    let mut outputs = Vec::with_capacity(steps);
+    for step in 0..steps {
+        let x = x.clone().narrow(1, step, 1).reshape([samples, width]);
+        let product = |x: Tensor<2>, recurrent: Tensor<2>| {
+            let product = x.matmul(recurrent);
+            match &bias {
+                Some(bias) => product + bias.clone().unsqueeze(),
+                None => product,
+            }
+        };
+        last = match cell {
+            Cell::Lstm => {
+                let x = x + product(last, recurrent.clone());
+                let [input, forget, output] =
+                    [0, 1, 3].map(|i| recurrent_activation.forward(gate(&x, i)));
+                state = forget * state + input * activation.forward(gate(&x, 2));
+                output * activation.forward(state.clone())
+            }
+            Cell::Gru { reset_after: true } => {
+                let product = product(last.clone(), recurrent.clone());
+                let [update, reset] =
+                    [0, 1].map(|i| recurrent_activation.forward(gate(&x, i) + gate(&product, i)));
+                let candidate = activation.forward(gate(&x, 2) + reset * gate(&product, 2));
+                update.clone() * last + (update.neg() + 1.0) * candidate
+            }
+            Cell::Gru { reset_after: false } => {
+                let [update, reset] = [0, 1].map(|i| {
+                    let product = product(last.clone(), gate(&recurrent, i));
+                    recurrent_activation.forward(gate(&x, i) + product)
+                });
+                let product = product(reset * last.clone(), gate(&recurrent, 2));
+                let candidate = activation.forward(gate(&x, 2) + product);
+                update.clone() * last + (update.neg() + 1.0) * candidate
+            }
+            Cell::Simple => activation.forward(x + product(last, recurrent.clone())),
+        };
+        outputs.push(last.clone());
+    }
+    Tensor::cat(outputs, 1)
 }
 
 fn images(x: Tensor<2>, windows: &Windows) -> Tensor<4> {

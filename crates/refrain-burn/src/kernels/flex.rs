@@ -9,6 +9,7 @@ use burn::backend::{Autodiff, Flex, GradientCheckpointingStrategy};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::conv2d::{Conv2d, Kept};
+use super::recurrence::{Recurrence, Trace};
 
 /// Where tensors are, if our kernels work there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +146,128 @@ impl<const N: usize> Backward<Flex, N> for Conv2dBackward {
         if let Some(node) = by_bias.flatten() {
             let filters = result.bias.len();
             let values = TensorData::new(result.bias, [filters]);
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
+        }
+    }
+}
+
+/// The outputs of all steps; `None` where no kernel of ours works.
+pub(super) fn recurrence(
+    x: &Tensor<2>,
+    recurrent: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    recurrence: &Recurrence,
+) -> Option<Tensor<2>> {
+    let at = place(x)?;
+    if !recurrence.has_kernel()
+        || place(recurrent) != Some(at)
+        || bias.is_some_and(|bias| place(bias) != Some(at))
+    {
+        return None;
+    }
+    let (x, recurrent, bias) = (x.clone(), recurrent.clone(), bias.cloned());
+    match at {
+        Place::Plain => {
+            let x = x.try_into_primitive::<Flex>().ok()?;
+            let recurrent = recurrent.try_into_primitive::<Flex>().ok()?;
+            let bias = bias.map(|bias| bias.try_into_primitive::<Flex>()).transpose().ok()?;
+            let (output, _) = recurrence_forward(&x, &recurrent, bias.as_ref(), recurrence);
+            Some(Tensor::from_primitive::<Flex>(output))
+        }
+        Place::Autodiff => {
+            let (x, x_node) = x.try_into_primitive::<Tracked>().ok()?.into_parts();
+            let (recurrent, recurrent_node) =
+                recurrent.try_into_primitive::<Tracked>().ok()?.into_parts();
+            let bias = bias.map(|bias| bias.try_into_primitive::<Tracked>()).transpose().ok()?;
+            Some(match bias.map(|bias| bias.into_parts()) {
+                Some((bias, bias_node)) => {
+                    let nodes = [x_node, recurrent_node, bias_node];
+                    recurrence_tracked(&x, recurrent, Some(&bias), nodes, recurrence)
+                }
+                None => {
+                    recurrence_tracked(&x, recurrent, None, [x_node, recurrent_node], recurrence)
+                }
+            })
+        }
+    }
+}
+
+fn recurrence_tracked<const N: usize>(
+    x: &FlexTensor,
+    recurrent: FlexTensor,
+    bias: Option<&FlexTensor>,
+    nodes: [NodeGuard; N],
+    recurrence: &Recurrence,
+) -> Tensor<2>
+where
+    RecurrenceBackward: Backward<Flex, N, State = RecurrenceState>,
+{
+    let (output, trace) = recurrence_forward(x, &recurrent, bias, recurrence);
+    let prepared = RecurrenceBackward.prepare::<NoCheckpointing>(nodes).compute_bound();
+    let output = match prepared.stateful() {
+        OpsKind::Tracked(prepared) => {
+            prepared.finish(RecurrenceState { recurrent, trace, recurrence: *recurrence }, output)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Tensor::from_primitive::<Tracked>(output)
+}
+
+fn recurrence_forward(
+    x: &FlexTensor,
+    recurrent: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    recurrence: &Recurrence,
+) -> (FlexTensor, Trace) {
+    let x = x.to_contiguous();
+    let bias = bias.map(FlexTensor::to_contiguous);
+    let bias = bias.as_ref().map_or(&[][..], |bias| bias.storage::<f32>());
+    let x = x.storage::<f32>();
+    let kernel = Tensor::from_primitive::<Flex>(recurrent.clone());
+    let [units, width] = kernel.dims();
+    let trace = recurrence.forward(x, kernel, bias);
+    let shape = [x.len() / (recurrence.steps * width), recurrence.steps * units];
+    (FlexTensor::from_data(TensorData::new(trace.outputs().to_vec(), shape)), trace)
+}
+
+#[derive(Debug)]
+struct RecurrenceBackward;
+
+#[derive(Clone, Debug)]
+struct RecurrenceState {
+    recurrent: FlexTensor,
+    trace: Trace,
+    recurrence: Recurrence,
+}
+
+impl<const N: usize> Backward<Flex, N> for RecurrenceBackward {
+    type State = RecurrenceState;
+
+    fn backward(
+        self,
+        ops: Ops<RecurrenceState, N>,
+        gradients: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let RecurrenceState { recurrent, trace, recurrence } = ops.state;
+        let recurrent = Tensor::<2>::from_primitive::<Flex>(recurrent);
+        let [_, width] = recurrent.dims();
+        let result = recurrence.backward(&trace, recurrent, gradient.storage::<f32>());
+        let mut parents = ops.parents.into_iter();
+        let (by_input, by_recurrent, by_bias) = (parents.next(), parents.next(), parents.next());
+        if let Some(node) = by_input.flatten() {
+            let shape = [result.inputs.len() / width, width];
+            let values = TensorData::new(result.inputs, shape);
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
+        }
+        if let (Some(node), Ok(values)) =
+            (by_recurrent.flatten(), result.recurrent.try_into_primitive::<Flex>())
+        {
+            gradients.register::<Flex>(node.id, values);
+        }
+        if let Some(node) = by_bias.flatten() {
+            let values = TensorData::new(result.bias, [width]);
             gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
         }
     }

@@ -7,6 +7,7 @@ mod composed;
 mod conv2d;
 mod flex;
 mod pool2d;
+mod recurrence;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use burn::tensor::Tensor;
 use crate::layers::Windows;
 
 pub(crate) use conv2d::Conv2d;
+pub(crate) use recurrence::{Cell, Recurrence};
 
 /// The convolution of images and what follows it.
 pub(crate) fn conv2d(
@@ -35,4 +37,16 @@ pub(crate) fn max_pool2d(x: Tensor<2>, windows: &Windows) -> Tensor<2> {
 /// The mean of each window, without its padding.
 pub(crate) fn average_pool2d(x: Tensor<2>, windows: &Windows) -> Tensor<2> {
     composed::average_pool2d(x, windows)
+}
+
+/// The outputs of all steps, `[samples, steps × units]`, of inputs that were multiplied by the kernel:
+/// `[samples × steps, gates × units]`. `bias` is added to the recurrent product.
+pub(crate) fn recurrence(
+    x: Tensor<2>,
+    recurrent: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    recurrence: &Recurrence,
+) -> Tensor<2> {
+    flex::recurrence(&x, &recurrent, bias.as_ref(), recurrence)
+        .unwrap_or_else(|| composed::recurrence(x, recurrent, bias, recurrence))
 }

@@ -5,7 +5,8 @@ use chacha20::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::conv2d::Kept;
-use super::{Conv2d, composed, flex};
+use super::{Cell, Conv2d, Recurrence, composed, flex};
+use crate::activation::Activation;
 use crate::layers::Windows;
 
 /// Windows of a kernel on images, with padding on both sides as it is given.
@@ -222,4 +223,60 @@ fn checkpointed_gradients_are_left_to_burn() {
     let weight = Tensor::<4>::ones([1, 1, 3, 3], &device);
     assert!(flex::conv2d(&x, &weight, None, &conv).is_none());
     assert_eq!(floats(&super::conv2d(x, weight, None, &conv)), [9.0; 4]);
+}
+
+fn check_recurrence(
+    cell: Cell,
+    [samples, steps, units]: [usize; 3],
+    bias: bool,
+    rng: &mut ChaCha8Rng,
+) {
+    let what = format!("{samples} samples, {steps} steps, {units} units, bias {bias}, {cell:?}");
+    let device = Device::flex().autodiff();
+    let width = cell.gates() * units;
+    let x = TensorData::new(random(rng, samples * steps * width), [samples * steps, width]);
+    let recurrent = TensorData::new(random(rng, units * width), [units, width]);
+    let bias = bias.then(|| TensorData::new(random(rng, width), [width]));
+    let shape = [samples, steps * units];
+    let upstream = TensorData::new(random(rng, samples * steps * units), shape);
+    let recurrence = Recurrence {
+        cell,
+        steps,
+        activation: Activation::Tanh,
+        recurrent_activation: Activation::Sigmoid,
+    };
+    let both = [true, false].map(|ours| {
+        let x = Tensor::<2>::from_data(x.clone(), &device).require_grad();
+        let recurrent = Tensor::<2>::from_data(recurrent.clone(), &device).require_grad();
+        let bias = bias.clone().map(|bias| Tensor::<1>::from_data(bias, &device).require_grad());
+        let output = if ours {
+            flex::recurrence(&x, &recurrent, bias.as_ref(), &recurrence).unwrap()
+        } else {
+            composed::recurrence(x.clone(), recurrent.clone(), bias.clone(), &recurrence)
+        };
+        let upstream = Tensor::<2>::from_data(upstream.clone(), &device);
+        let gradients = (output.clone() * upstream).sum().backward();
+        let mut values = vec![
+            floats(&output),
+            floats(&x.grad(&gradients).unwrap()),
+            floats(&recurrent.grad(&gradients).unwrap()),
+        ];
+        values.extend(bias.map(|bias| floats(&bias.grad(&gradients).unwrap())));
+        values
+    });
+    let names = ["output", "by input", "by recurrent kernel", "by bias"];
+    for ((ours, theirs), name) in both[0].iter().zip(&both[1]).zip(names) {
+        assert_close(ours, theirs, &format!("{what}, {name}"));
+    }
+}
+
+#[test]
+fn recurrence_is_that_of_burn_step_by_step() {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    for cell in [Cell::Lstm, Cell::Gru { reset_after: true }, Cell::Simple] {
+        for shape in [[1, 1, 1], [3, 4, 5], [2, 7, 16], [5, 2, 33], [40, 3, 130]] {
+            check_recurrence(cell, shape, false, &mut rng);
+            check_recurrence(cell, shape, true, &mut rng);
+        }
+    }
 }

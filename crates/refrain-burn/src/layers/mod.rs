@@ -7,6 +7,7 @@ mod dropout;
 mod flatten;
 mod global_pooling2d;
 mod pooling2d;
+mod recurrent;
 mod reshape;
 mod windows;
 
@@ -24,6 +25,7 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pooling2d::{GlobalAveragePooling2d, GlobalMaxPooling2d};
 pub use pooling2d::{AveragePooling2d, MaxPooling2d};
+pub use recurrent::{Gru, Lstm, SimpleRnn};
 pub use reshape::{Permute, Reshape};
 pub use windows::{HeightWidth, Padding};
 
@@ -31,6 +33,9 @@ pub(crate) use windows::Windows;
 
 /// More weights than this in one layer (8 GiB of f32) are taken for a mistake.
 const MAX_WEIGHTS: usize = 1 << 31;
+
+/// More elements than this in one sample are taken for a mistake, as in a model's input.
+const MAX_ELEMENTS: usize = i32::MAX as usize;
 
 /// Each layer with its name in recipes and its name in Keras.
 macro_rules! layer_configs {
@@ -96,6 +101,9 @@ layer_configs! {
     GlobalMaxPooling2d, "global_max_pooling2d", "GlobalMaxPooling2D";
     Reshape, "reshape", "Reshape";
     Permute, "permute", "Permute";
+    Lstm, "lstm", "LSTM";
+    Gru, "gru", "GRU";
+    SimpleRnn, "simple_rnn", "SimpleRNN";
 }
 
 impl LayerConfig {
@@ -142,6 +150,18 @@ impl LayerConfig {
                 let (axes, shape) = config.build(place)?;
                 (Kind::Permute(axes), shape)
             }
+            Self::Lstm(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Recurrent(layer), shape)
+            }
+            Self::Gru(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Recurrent(layer), shape)
+            }
+            Self::SimpleRnn(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Recurrent(layer), shape)
+            }
         };
         let (name, type_name) = (place.name.clone(), self.keras_name());
         Ok(Layer { name, type_name, kind, output_shape })
@@ -173,6 +193,18 @@ impl Place<'_> {
         Param::from_data(TensorData::new(values, shape), self.device)
     }
 
+    /// Refuses an output that is too large.
+    pub(crate) fn check_elements(&self, output_shape: &[usize]) -> Result {
+        let elements = output_shape.iter().try_fold(1_usize, |n, &axis| n.checked_mul(axis));
+        if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
+            return Err(self.error(format!(
+                "its output would have the shape {output_shape:?}; allowed: up to {MAX_ELEMENTS} \
+                 elements for each sample"
+            )));
+        }
+        Ok(())
+    }
+
     pub(crate) fn error(&self, message: impl std::fmt::Display) -> Error {
         Error::config(format!("layer {} `{}`: {message}", self.index + 1, self.name))
     }
@@ -202,6 +234,7 @@ pub(crate) enum Kind {
     GlobalMaxPooling2d { channels: usize },
     Reshape,
     Permute(reshape::Axes),
+    Recurrent(recurrent::Built),
 }
 
 impl Layer {
@@ -221,6 +254,7 @@ impl Layer {
             // Rows are flat already.
             Kind::Flatten | Kind::Reshape => x,
             Kind::Permute(axes) => axes.permute(x),
+            Kind::Recurrent(layer) => layer.forward(x),
             Kind::Dense(dense) => dense.forward(x, pass),
             Kind::Dropout(dropout) => dropout.forward(x, pass),
             Kind::Activation(_) if pass.logits => x,
@@ -258,6 +292,7 @@ macro_rules! weights {
         match $kind {
             Kind::Dense($module) => $value,
             Kind::Conv2d($module) => $value,
+            Kind::Recurrent($module) => $value,
             _ => $other,
         }
     };
@@ -269,6 +304,7 @@ macro_rules! replace_weights {
         match $kind {
             Kind::Dense($module) => Kind::Dense($value),
             Kind::Conv2d($module) => Kind::Conv2d($value),
+            Kind::Recurrent($module) => Kind::Recurrent($value),
             other => other,
         }
     };

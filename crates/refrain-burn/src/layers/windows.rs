@@ -4,10 +4,7 @@ use std::fmt;
 
 use refrain_core::Result;
 
-use super::Place;
-
-/// More elements than this in one sample are taken for a mistake, as in a model's input.
-const MAX_ELEMENTS: usize = i32::MAX as usize;
+use super::{MAX_ELEMENTS, Place};
 
 /// What is done at the edges of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -160,15 +157,7 @@ impl Windows {
     /// `[channels, height, width]` of the output, for so many channels.
     pub(super) fn output_shape(&self, channels: usize, place: &Place<'_>) -> Result<Vec<usize>> {
         let [height, width] = self.output;
-        let elements =
-            channels.checked_mul(height).and_then(|elements| elements.checked_mul(width));
-        if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
-            return Err(place.error(format!(
-                "its output would have the shape {:?}; allowed: up to {MAX_ELEMENTS} elements for \
-                 each sample",
-                [channels, height, width]
-            )));
-        }
+        place.check_elements(&[channels, height, width])?;
         Ok(vec![channels, height, width])
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use refrain_burn::burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use refrain_burn::burn::tensor::{Device, Gradients, Tensor, TensorData};
 use refrain_burn::layers::{
-    AveragePooling2d, Conv2d, GlobalAveragePooling2d, GlobalMaxPooling2d, HeightWidth, LayerConfig,
-    MaxPooling2d, Padding, Permute, Reshape,
+    AveragePooling2d, Conv2d, GlobalAveragePooling2d, GlobalMaxPooling2d, Gru, HeightWidth,
+    LayerConfig, Lstm, MaxPooling2d, Padding, Permute, Reshape, SimpleRnn,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, FromArray as _, Pass, Sequential};
 use serde_json::Value;
@@ -76,17 +76,30 @@ fn layer(options: &Value) -> LayerConfig {
             $name::new(size).strides(strides).padding(padding).into()
         }};
     }
+    let activation = |name: &str, default: &str| {
+        Activation::from_name(options[name].as_str().unwrap_or(default)).unwrap()
+    };
+    let recurrent_activation = activation("recurrent_activation", "sigmoid");
+    let is = |name: &str| options[name].as_bool().unwrap_or(false);
+    macro_rules! recurrent {
+        ($name:ident) => {
+            $name::new(options["units"].as_u64().unwrap() as usize)
+                .activation(activation("activation", "tanh"))
+                .use_bias(options["use_bias"].as_bool().unwrap_or(true))
+                .return_sequences(is("return_sequences"))
+                .go_backwards(is("go_backwards"))
+        };
+    }
     match options["type"].as_str().unwrap() {
         "conv2d" => {
             let filters = options["filters"].as_u64().unwrap() as usize;
-            let activation = options["activation"].as_str().unwrap_or("linear");
             let size = height_width(&options["kernel_size"]).unwrap();
             Conv2d::new(filters, size)
                 .strides(height_width(&options["strides"]).unwrap_or(1.into()))
                 .padding(padding)
                 .dilation_rate(height_width(&options["dilation_rate"]).unwrap_or(1.into()))
                 .groups(options["groups"].as_u64().unwrap_or(1) as usize)
-                .activation(Activation::from_name(activation).unwrap())
+                .activation(activation("activation", "linear"))
                 .use_bias(options["use_bias"].as_bool().unwrap_or(true))
                 .into()
         }
@@ -100,6 +113,12 @@ fn layer(options: &Value) -> LayerConfig {
                 lengths.iter().map(|x| x.as_i64().unwrap() as isize).collect();
             Reshape::new(lengths).into()
         }
+        "gru" => recurrent!(Gru)
+            .recurrent_activation(recurrent_activation)
+            .reset_after(options["reset_after"].as_bool().unwrap_or(true))
+            .into(),
+        "simple_rnn" => recurrent!(SimpleRnn).into(),
+        "lstm" => recurrent!(Lstm).recurrent_activation(recurrent_activation).into(),
         "permute" => Permute::new(lengths(&options["dims"])).into(),
         other => panic!("no layer {other} here"),
     }

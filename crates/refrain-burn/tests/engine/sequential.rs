@@ -3,7 +3,7 @@
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::layers::{
     self, AveragePooling2d, Conv2d, Dense, Dropout, Flatten, GlobalAveragePooling2d, LayerConfig,
-    MaxPooling2d, Padding, Permute, Reshape,
+    Lstm, MaxPooling2d, Padding, Permute, Reshape,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, Initializer, Pass, Sequential};
 
@@ -148,6 +148,22 @@ fn dropout_is_of_the_step_and_only_in_training() {
 }
 
 #[test]
+fn an_lstm_forgets_little_at_first() {
+    let bias = |lstm: Lstm| {
+        let model = Sequential::input(&[3, 2]).layer(lstm).build(1).unwrap();
+        floats(model.forward(Tensor::<3>::zeros([1, 3, 2], &Device::default()).into()))
+    };
+    // The state is the sum of sigmoid(1) × tanh(1), of which sigmoid(1) is kept each time.
+    let ones = || Lstm::new(1).bias_initializer(Initializer::Ones);
+    let none = || ones().recurrent_initializer(Initializer::Zeros);
+    let (gate, candidate) = (1.0 / (1.0 + (-1.0_f32).exp()), 1.0_f32.tanh());
+    let state = gate * candidate * (1.0 + gate + gate * gate);
+    assert_close(&bias(none()), &[gate * state.tanh()], 1e-6, "all ones");
+    let zeros = || Lstm::new(1).bias_initializer(Initializer::Zeros);
+    assert_eq!(bias(zeros()), [0.0], "no candidate");
+}
+
+#[test]
 fn initial_weights_are_a_function_of_the_seed() {
     let outputs = |seed| {
         let x = Tensor::<4>::ones([1, 1, 8, 8], &Device::default());
@@ -279,6 +295,33 @@ fn refuses_what_cannot_be_built() {
              numbers [1, 2], each once, in any order",
         ),
         (&[3, 4], vec![Permute::new([1, 2, 3]).into()], "dims is [1, 2, 3], and"),
+        (
+            &[1, 28, 28],
+            vec![Lstm::new(8).into()],
+            "layer 1 `lstm`: lstm layers take sequences of shape [steps, features], and its \
+             input has the shape [1, 28, 28]; { type = \"reshape\", target_shape = [28, 28] } \
+             before it makes a step of each line",
+        ),
+        (
+            &[3, 8, 6],
+            vec![Lstm::new(8).into()],
+            "{ type = \"permute\", dims = [2, 1, 3] } and { type = \"reshape\", target_shape = \
+             [8, 18] } before it",
+        ),
+        (
+            &[6, 4],
+            vec![Lstm::new(8).into(), Lstm::new(4).into()],
+            "layer 2 `lstm_1`: lstm layers take sequences of shape [steps, features], and its \
+             input has the shape [8]; return_sequences = true in the layer before it gives all \
+             steps, and { type = \"reshape\", target_shape = [8, 1] } makes a step of each number",
+        ),
+        (&[6, 4], vec![Lstm::new(0).into()], "layer 1 `lstm`: units is 0; allowed: 1 or more"),
+        (
+            &[6, 4],
+            vec![Lstm::new(1 << 20).into()],
+            "4 features and 1048576 units make more than 2147483648 weights; allowed here: units \
+             up to 23170",
+        ),
         (&[4], rate(1.0), "layer 1 `dropout`: rate is 1; allowed: 0 or more and below 1"),
         (&[4], rate(-0.1), "layer 1 `dropout`: rate is -0.1;"),
         (&[4], rate(f64::NAN), "layer 1 `dropout`: rate is NaN;"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use refrain_burn::layers::{
     self, AveragePooling2d, Conv2d, Dense, Dropout, Flatten, GlobalAveragePooling2d,
-    GlobalMaxPooling2d, HeightWidth, MaxPooling2d, Padding, Permute, Reshape,
+    GlobalMaxPooling2d, Gru, HeightWidth, Lstm, MaxPooling2d, Padding, Permute, Reshape, SimpleRnn,
 };
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
@@ -37,6 +37,39 @@ macro_rules! pooling {
             ("padding", padding.name().to_owned()),
         ];
         (named!(layer, section), options)
+    }};
+}
+
+/// A recurrent layer with the section's options that all of them have.
+macro_rules! recurrent {
+    ($layer:ident, $section:expr) => {{
+        let section = $section;
+        let units = section.require("units", "units = 128")?.usize(1)?;
+        let function = activation_or(section, "activation", Activation::Tanh)?;
+        let use_bias = bool_or(section, "use_bias", true)?;
+        let kernel = initializer_or(section, "kernel_initializer", Initializer::GlorotUniform)?;
+        let recurrent = initializer_or(section, "recurrent_initializer", Initializer::Orthogonal)?;
+        let bias = initializer_or(section, "bias_initializer", Initializer::Zeros)?;
+        let return_sequences = bool_or(section, "return_sequences", false)?;
+        let go_backwards = bool_or(section, "go_backwards", false)?;
+        let layer = $layer::new(units)
+            .activation(function)
+            .use_bias(use_bias)
+            .kernel_initializer(kernel)
+            .recurrent_initializer(recurrent)
+            .bias_initializer(bias)
+            .return_sequences(return_sequences)
+            .go_backwards(go_backwards);
+        let options = vec![
+            ("activation", function.name().to_owned()),
+            ("use_bias", use_bias.to_string()),
+            ("kernel_initializer", kernel.name().to_owned()),
+            ("recurrent_initializer", recurrent.name().to_owned()),
+            ("bias_initializer", bias.name().to_owned()),
+            ("return_sequences", return_sequences.to_string()),
+            ("go_backwards", go_backwards.to_string()),
+        ];
+        (layer, options)
     }};
 }
 
@@ -102,6 +135,12 @@ fn layer(value: &Value<'_>, index: usize) -> Result<(LayerConfig, Options)> {
         "global_max_pooling2d" => plain(named!(GlobalMaxPooling2d::new(), &section)),
         "reshape" => plain(reshape(&section)?),
         "permute" => plain(permute(&section)?),
+        "lstm" => lstm(&section)?,
+        "gru" => gru(&section)?,
+        "simple_rnn" => {
+            let (layer, options) = recurrent!(SimpleRnn, &section);
+            (named!(layer, &section), options)
+        }
         _ => plain(named!(Flatten::new(), &section)),
     };
     section.finish()?;
@@ -129,13 +168,10 @@ struct Affine {
 }
 
 fn affine(section: &Section<'_>) -> Result<Affine> {
-    let function = section.get("activation");
-    let function = function.map_or(Ok(Activation::Linear), |value| activation(&value))?;
-    let use_bias = section.get("use_bias").map_or(Ok(true), |value| value.bool())?;
-    let kernel = section.get("kernel_initializer");
-    let kernel = kernel.map_or(Ok(Initializer::GlorotUniform), |value| initializer(&value))?;
-    let bias = section.get("bias_initializer");
-    let bias = bias.map_or(Ok(Initializer::Zeros), |value| initializer(&value))?;
+    let function = activation_or(section, "activation", Activation::Linear)?;
+    let use_bias = bool_or(section, "use_bias", true)?;
+    let kernel = initializer_or(section, "kernel_initializer", Initializer::GlorotUniform)?;
+    let bias = initializer_or(section, "bias_initializer", Initializer::Zeros)?;
     let options = vec![
         ("activation", function.name().to_owned()),
         ("use_bias", use_bias.to_string()),
@@ -176,6 +212,30 @@ fn conv2d(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
         .use_bias(use_bias)
         .kernel_initializer(kernel)
         .bias_initializer(bias);
+    Ok((named!(layer, section), options))
+}
+
+fn lstm(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let (layer, mut options) = recurrent!(Lstm, section);
+    let gates = activation_or(section, "recurrent_activation", Activation::Sigmoid)?;
+    let unit_forget_bias = bool_or(section, "unit_forget_bias", true)?;
+    options.extend([
+        ("recurrent_activation", gates.name().to_owned()),
+        ("unit_forget_bias", unit_forget_bias.to_string()),
+    ]);
+    let layer = layer.recurrent_activation(gates).unit_forget_bias(unit_forget_bias);
+    Ok((named!(layer, section), options))
+}
+
+fn gru(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let (layer, mut options) = recurrent!(Gru, section);
+    let gates = activation_or(section, "recurrent_activation", Activation::Sigmoid)?;
+    let reset_after = bool_or(section, "reset_after", true)?;
+    options.extend([
+        ("recurrent_activation", gates.name().to_owned()),
+        ("reset_after", reset_after.to_string()),
+    ]);
+    let layer = layer.recurrent_activation(gates).reset_after(reset_after);
     Ok((named!(layer, section), options))
 }
 
@@ -223,6 +283,26 @@ fn name(section: &Section<'_>) -> Result<Option<String>> {
         return Err(value.out_of_range("empty", "a name"));
     }
     Ok(Some(name.to_owned()))
+}
+
+fn bool_or(section: &Section<'_>, key: &'static str, default: bool) -> Result<bool> {
+    section.get(key).map_or(Ok(default), |value| value.bool())
+}
+
+fn activation_or(
+    section: &Section<'_>,
+    key: &'static str,
+    default: Activation,
+) -> Result<Activation> {
+    section.get(key).map_or(Ok(default), |value| activation(&value))
+}
+
+fn initializer_or(
+    section: &Section<'_>,
+    key: &'static str,
+    default: Initializer,
+) -> Result<Initializer> {
+    section.get(key).map_or(Ok(default), |value| initializer(&value))
 }
 
 fn activation(value: &Value<'_>) -> Result<Activation> {

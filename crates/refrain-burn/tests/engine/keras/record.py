@@ -27,6 +27,9 @@ CLASSES = {
     "global_max_pooling2d": keras.layers.GlobalMaxPooling2D,
     "reshape": keras.layers.Reshape,
     "permute": keras.layers.Permute,
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+    "simple_rnn": keras.layers.SimpleRNN,
 }
 # Whose images are turned.
 IMAGES = ("conv2d", "pooling2d")
@@ -61,6 +64,22 @@ CASES = [
     ({"type": "permute", "dims": [2, 1]}, [3, 4]),
     ({"type": "permute", "dims": [3, 1, 2]}, [2, 3, 4]),
     ({"type": "permute", "dims": [1, 3, 2]}, [2, 3, 4]),
+    ({"type": "lstm", "units": 5}, [4, 3]),
+    ({"type": "lstm", "units": 9, "return_sequences": True}, [5, 2]),
+    ({"type": "lstm", "units": 3, "return_sequences": True, "go_backwards": True}, [4, 2]),
+    ({"type": "lstm", "units": 3, "use_bias": False, "go_backwards": True}, [3, 4]),
+    ({"type": "lstm", "units": 4, "activation": "relu", "return_sequences": True}, [3, 2]),
+    ({"type": "lstm", "units": 2, "recurrent_activation": "hard_sigmoid"}, [3, 3]),
+    ({"type": "lstm", "units": 4}, [1, 3]),
+    ({"type": "gru", "units": 5}, [4, 3]),
+    ({"type": "gru", "units": 9, "return_sequences": True}, [5, 2]),
+    ({"type": "gru", "units": 3, "reset_after": False, "return_sequences": True}, [4, 2]),
+    ({"type": "gru", "units": 3, "use_bias": False, "go_backwards": True}, [3, 4]),
+    ({"type": "gru", "units": 2, "reset_after": False, "use_bias": False, "activation": "relu"}, [3, 3]),
+    ({"type": "gru", "units": 2, "activation": "softsign", "recurrent_activation": "hard_sigmoid"}, [3, 3]),
+    ({"type": "simple_rnn", "units": 5}, [4, 3]),
+    ({"type": "simple_rnn", "units": 3, "activation": "relu", "return_sequences": True}, [4, 2]),
+    ({"type": "simple_rnn", "units": 3, "use_bias": False, "go_backwards": True}, [3, 4]),
 ]
 
 
