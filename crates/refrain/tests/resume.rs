@@ -19,7 +19,7 @@ use refrain::callbacks::{
 };
 use refrain::checkpoint::{Checkpoints, Every, SaveHandle};
 use refrain::console::Console;
-use refrain::layers::{Dense, Dropout as DropoutLayer};
+use refrain::layers::{BatchNormalization, Dense, Dropout as DropoutLayer};
 use refrain::options::Document;
 use refrain::plot::{LrFinder, TrainingPlot};
 use refrain::prelude::*;
@@ -415,6 +415,24 @@ fn a_users_module_goes_on_with_its_running_statistics_and_dropout() {
             .callback(GradientAccumulation::new(4))
             .callback(SwapEmaWeights::new().ema_momentum(0.9).swap_on_epoch(true))
             .callback(StochasticWeightAveraging::new().start_epoch(2))
+    });
+}
+
+#[test]
+fn a_layer_goes_on_with_its_moving_statistics() {
+    let compile = || {
+        let network = Sequential::input(&[FEATURES])
+            .layer(Dense::new(8).activation(Activation::Relu))
+            .layer(BatchNormalization::new().momentum(0.9))
+            .layer(Dense::new(3).activation(Activation::Softmax))
+            .build(7)
+            .unwrap();
+        Trainer::compile(network, Adam::new(0.01), SparseCategoricalCrossentropy::new())
+    };
+    goes_on("batch normalization", 3, &|_| {
+        compile()
+            .callback(GradientAccumulation::new(3))
+            .callback(SwapEmaWeights::new().ema_momentum(0.9).swap_on_epoch(true))
     });
 }
 

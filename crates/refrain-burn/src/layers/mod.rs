@@ -6,6 +6,7 @@ mod dense;
 mod dropout;
 mod flatten;
 mod global_pooling2d;
+mod normalization;
 mod pooling2d;
 mod recurrent;
 mod reshape;
@@ -24,6 +25,9 @@ pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pooling2d::{GlobalAveragePooling2d, GlobalMaxPooling2d};
+pub use normalization::{
+    BatchNormalization, GroupNormalization, LayerNormalization, RmsNormalization,
+};
 pub use pooling2d::{AveragePooling2d, MaxPooling2d};
 pub use recurrent::{Gru, Lstm, SimpleRnn};
 pub use reshape::{Permute, Reshape};
@@ -104,6 +108,10 @@ layer_configs! {
     Lstm, "lstm", "LSTM";
     Gru, "gru", "GRU";
     SimpleRnn, "simple_rnn", "SimpleRNN";
+    LayerNormalization, "layer_normalization", "LayerNormalization";
+    BatchNormalization, "batch_normalization", "BatchNormalization";
+    GroupNormalization, "group_normalization", "GroupNormalization";
+    RmsNormalization, "rms_normalization", "RMSNormalization";
 }
 
 impl LayerConfig {
@@ -161,6 +169,18 @@ impl LayerConfig {
             Self::SimpleRnn(config) => {
                 let (layer, shape) = config.build(place)?;
                 (Kind::Recurrent(layer), shape)
+            }
+            Self::LayerNormalization(config) => {
+                (Kind::Normalization(config.build(place)?), same_shape())
+            }
+            Self::BatchNormalization(config) => {
+                (Kind::BatchNormalization(config.build(place)?), same_shape())
+            }
+            Self::GroupNormalization(config) => {
+                (Kind::Normalization(config.build(place)?), same_shape())
+            }
+            Self::RmsNormalization(config) => {
+                (Kind::RmsNormalization(config.build(place)?), same_shape())
             }
         };
         let (name, type_name) = (place.name.clone(), self.keras_name());
@@ -235,6 +255,9 @@ pub(crate) enum Kind {
     Reshape,
     Permute(reshape::Axes),
     Recurrent(recurrent::Built),
+    Normalization(normalization::NormalizationLayer),
+    BatchNormalization(normalization::BatchNormalizationLayer),
+    RmsNormalization(normalization::RmsLayer),
 }
 
 impl Layer {
@@ -255,6 +278,9 @@ impl Layer {
             Kind::Flatten | Kind::Reshape => x,
             Kind::Permute(axes) => axes.permute(x),
             Kind::Recurrent(layer) => layer.forward(x),
+            Kind::Normalization(layer) => layer.forward(x),
+            Kind::BatchNormalization(layer) => layer.forward(x, pass),
+            Kind::RmsNormalization(layer) => layer.forward(x),
             Kind::Dense(dense) => dense.forward(x, pass),
             Kind::Dropout(dropout) => dropout.forward(x, pass),
             Kind::Activation(_) if pass.logits => x,
@@ -293,6 +319,9 @@ macro_rules! weights {
             Kind::Dense($module) => $value,
             Kind::Conv2d($module) => $value,
             Kind::Recurrent($module) => $value,
+            Kind::Normalization($module) => $value,
+            Kind::BatchNormalization($module) => $value,
+            Kind::RmsNormalization($module) => $value,
             _ => $other,
         }
     };
@@ -305,6 +334,9 @@ macro_rules! replace_weights {
             Kind::Dense($module) => Kind::Dense($value),
             Kind::Conv2d($module) => Kind::Conv2d($value),
             Kind::Recurrent($module) => Kind::Recurrent($value),
+            Kind::Normalization($module) => Kind::Normalization($value),
+            Kind::BatchNormalization($module) => Kind::BatchNormalization($value),
+            Kind::RmsNormalization($module) => Kind::RmsNormalization($value),
             other => other,
         }
     };

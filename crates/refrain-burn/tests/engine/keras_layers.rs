@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use refrain_burn::burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use refrain_burn::burn::tensor::{Device, Gradients, Tensor, TensorData};
 use refrain_burn::layers::{
-    AveragePooling2d, Conv2d, GlobalAveragePooling2d, GlobalMaxPooling2d, Gru, HeightWidth,
-    LayerConfig, Lstm, MaxPooling2d, Padding, Permute, Reshape, SimpleRnn,
+    AveragePooling2d, BatchNormalization, Conv2d, GlobalAveragePooling2d, GlobalMaxPooling2d,
+    GroupNormalization, Gru, HeightWidth, LayerConfig, LayerNormalization, Lstm, MaxPooling2d,
+    Padding, Permute, Reshape, RmsNormalization, SimpleRnn,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, FromArray as _, Pass, Sequential};
 use serde_json::Value;
@@ -50,13 +51,20 @@ fn check(case: &Value) {
     };
     let model = model.train();
     let output = model.pass(shaped, Pass::training(0));
-    assert_close(&floats(output.clone()), &numbers(&case["output"]), 1e-5, &what);
+    let expected = case.get("output_in_training").unwrap_or(&case["output"]);
+    assert_close(&floats(output.clone()), &numbers(expected), 1e-5, &what);
     let gradients = (output * upstream).sum().backward();
     let by_input = floats(x.grad(&gradients).unwrap());
     assert_close(&by_input, &numbers(&case["input_gradient"]), 1e-5, &what);
 
     let mut got = GetGradients { gradients, name: String::new(), found: HashMap::new() };
     model.visit(&mut got);
+    if let Some(moved) = case.get("moved").and_then(Value::as_object) {
+        let values = weights(&model.valid());
+        for (name, expected) in moved {
+            assert_close(&values[name], &numbers(expected), 1e-6, &format!("{what}: {name}"));
+        }
+    }
     let expected = case["gradients"].as_object().unwrap();
     assert_eq!(got.found.len(), expected.len(), "{what}");
     for (name, gradient) in expected {
@@ -90,6 +98,14 @@ fn layer(options: &Value) -> LayerConfig {
                 .go_backwards(is("go_backwards"))
         };
     }
+    macro_rules! normalization {
+        ($layer:expr) => {
+            $layer
+                .epsilon(options["epsilon"].as_f64().unwrap_or(1e-3))
+                .center(options["center"].as_bool().unwrap_or(true))
+                .scale(options["scale"].as_bool().unwrap_or(true))
+        };
+    }
     match options["type"].as_str().unwrap() {
         "conv2d" => {
             let filters = options["filters"].as_u64().unwrap() as usize;
@@ -117,6 +133,17 @@ fn layer(options: &Value) -> LayerConfig {
             .recurrent_activation(recurrent_activation)
             .reset_after(options["reset_after"].as_bool().unwrap_or(true))
             .into(),
+        "layer_normalization" => normalization!(LayerNormalization::new()).into(),
+        "batch_normalization" => normalization!(BatchNormalization::new())
+            .momentum(options["momentum"].as_f64().unwrap_or(0.99))
+            .into(),
+        "group_normalization" => {
+            let groups = options["groups"].as_u64().unwrap() as usize;
+            normalization!(GroupNormalization::new(groups)).into()
+        }
+        "rms_normalization" => {
+            RmsNormalization::new().epsilon(options["epsilon"].as_f64().unwrap_or(1e-6)).into()
+        }
         "simple_rnn" => recurrent!(SimpleRnn).into(),
         "lstm" => recurrent!(Lstm).recurrent_activation(recurrent_activation).into(),
         "permute" => Permute::new(lengths(&options["dims"])).into(),
@@ -169,7 +196,30 @@ impl ModuleVisitor for GetGradients {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let gradient = param.grad(&self.gradients).unwrap();
-        self.found.insert(self.name.clone(), floats(gradient));
+        if let Some(gradient) = param.grad(&self.gradients) {
+            self.found.insert(self.name.clone(), floats(gradient));
+        }
     }
+}
+
+fn weights(model: &Sequential) -> HashMap<String, Vec<f32>> {
+    #[derive(Default)]
+    struct GetWeights {
+        name: String,
+        found: HashMap<String, Vec<f32>>,
+    }
+
+    impl ModuleVisitor for GetWeights {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            name.clone_into(&mut self.name);
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.found.insert(self.name.clone(), floats(param.val()));
+        }
+    }
+
+    let mut weights = GetWeights::default();
+    model.visit(&mut weights);
+    weights.found
 }

@@ -2,8 +2,9 @@
 
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::layers::{
-    self, AveragePooling2d, Conv2d, Dense, Dropout, Flatten, GlobalAveragePooling2d, LayerConfig,
-    Lstm, MaxPooling2d, Padding, Permute, Reshape,
+    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, Dropout, Flatten,
+    GlobalAveragePooling2d, GroupNormalization, LayerConfig, LayerNormalization, Lstm,
+    MaxPooling2d, Padding, Permute, Reshape,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, Initializer, Pass, Sequential};
 
@@ -321,6 +322,23 @@ fn refuses_what_cannot_be_built() {
             vec![Lstm::new(1 << 20).into()],
             "4 features and 1048576 units make more than 2147483648 weights; allowed here: units \
              up to 23170",
+        ),
+        (
+            &[6, 4, 4],
+            vec![GroupNormalization::new(4).into()],
+            "layer 1 `group_normalization`: groups is 4, and its input of shape [6, 4, 4] has 6 \
+             features; allowed: what divides 6",
+        ),
+        (&[6], vec![GroupNormalization::new(0).into()], "groups is 0, and its input"),
+        (
+            &[6],
+            vec![LayerNormalization::new().epsilon(0.0).into()],
+            "`layer_normalization`: epsilon is 0; allowed: a finite number above 0",
+        ),
+        (
+            &[6],
+            vec![BatchNormalization::new().momentum(1.5).into()],
+            "`batch_normalization`: momentum is 1.5; allowed: 0 to 1",
         ),
         (&[4], rate(1.0), "layer 1 `dropout`: rate is 1; allowed: 0 or more and below 1"),
         (&[4], rate(-0.1), "layer 1 `dropout`: rate is -0.1;"),

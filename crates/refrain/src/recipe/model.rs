@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use refrain_burn::layers::{
-    self, AveragePooling2d, Conv2d, Dense, Dropout, Flatten, GlobalAveragePooling2d,
-    GlobalMaxPooling2d, Gru, HeightWidth, Lstm, MaxPooling2d, Padding, Permute, Reshape, SimpleRnn,
+    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, Dropout, Flatten,
+    GlobalAveragePooling2d, GlobalMaxPooling2d, GroupNormalization, Gru, HeightWidth,
+    LayerNormalization, Lstm, MaxPooling2d, Padding, Permute, Reshape, RmsNormalization, SimpleRnn,
 };
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
@@ -68,6 +69,32 @@ macro_rules! recurrent {
             ("bias_initializer", bias.name().to_owned()),
             ("return_sequences", return_sequences.to_string()),
             ("go_backwards", go_backwards.to_string()),
+        ];
+        (layer, options)
+    }};
+}
+
+/// A layer with the section's options that all normalizations with `gamma` and `beta` have.
+macro_rules! normalization {
+    ($layer:expr, $section:expr) => {{
+        let section = $section;
+        let epsilon = epsilon_or(section, 1e-3)?;
+        let center = bool_or(section, "center", true)?;
+        let scale = bool_or(section, "scale", true)?;
+        let beta = initializer_or(section, "beta_initializer", Initializer::Zeros)?;
+        let gamma = initializer_or(section, "gamma_initializer", Initializer::Ones)?;
+        let layer = $layer
+            .epsilon(epsilon)
+            .center(center)
+            .scale(scale)
+            .beta_initializer(beta)
+            .gamma_initializer(gamma);
+        let options = vec![
+            ("epsilon", epsilon.to_string()),
+            ("center", center.to_string()),
+            ("scale", scale.to_string()),
+            ("beta_initializer", beta.name().to_owned()),
+            ("gamma_initializer", gamma.name().to_owned()),
         ];
         (layer, options)
     }};
@@ -137,6 +164,13 @@ fn layer(value: &Value<'_>, index: usize) -> Result<(LayerConfig, Options)> {
         "permute" => plain(permute(&section)?),
         "lstm" => lstm(&section)?,
         "gru" => gru(&section)?,
+        "layer_normalization" => {
+            let (layer, options) = normalization!(LayerNormalization::new(), &section);
+            (named!(layer, &section), options)
+        }
+        "batch_normalization" => batch_normalization(&section)?,
+        "group_normalization" => group_normalization(&section)?,
+        "rms_normalization" => rms_normalization(&section)?,
         "simple_rnn" => {
             let (layer, options) = recurrent!(SimpleRnn, &section);
             (named!(layer, &section), options)
@@ -239,6 +273,28 @@ fn gru(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
     Ok((named!(layer, section), options))
 }
 
+fn batch_normalization(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let (layer, mut options) = normalization!(BatchNormalization::new(), section);
+    let momentum = section.get("momentum").map_or(Ok(0.99), |value| {
+        value.f64_in("0 to 1", |momentum| (0.0..=1.0).contains(&momentum))
+    })?;
+    options.push(("momentum", momentum.to_string()));
+    Ok((named!(layer.momentum(momentum), section), options))
+}
+
+fn group_normalization(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let groups = section.get("groups").map_or(Ok(32), |value| value.usize(1))?;
+    let (layer, mut options) = normalization!(GroupNormalization::new(groups), section);
+    options.push(("groups", groups.to_string()));
+    Ok((named!(layer, section), options))
+}
+
+fn rms_normalization(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let epsilon = epsilon_or(section, 1e-6)?;
+    let options = vec![("epsilon", epsilon.to_string())];
+    Ok((named!(RmsNormalization::new().epsilon(epsilon), section), options))
+}
+
 fn reshape(section: &Section<'_>) -> Result<LayerConfig> {
     let value = section.require("target_shape", "target_shape = [28, 28]")?;
     let length = |value: &Value<'_>| {
@@ -283,6 +339,12 @@ fn name(section: &Section<'_>) -> Result<Option<String>> {
         return Err(value.out_of_range("empty", "a name"));
     }
     Ok(Some(name.to_owned()))
+}
+
+fn epsilon_or(section: &Section<'_>, default: f64) -> Result<f64> {
+    section.get("epsilon").map_or(Ok(default), |value| {
+        value.f64_in("a finite number above 0", |epsilon| epsilon.is_finite() && epsilon > 0.0)
+    })
 }
 
 fn bool_or(section: &Section<'_>, key: &'static str, default: bool) -> Result<bool> {

@@ -30,9 +30,13 @@ CLASSES = {
     "lstm": keras.layers.LSTM,
     "gru": keras.layers.GRU,
     "simple_rnn": keras.layers.SimpleRNN,
+    "layer_normalization": keras.layers.LayerNormalization,
+    "batch_normalization": keras.layers.BatchNormalization,
+    "group_normalization": keras.layers.GroupNormalization,
+    "rms_normalization": keras.layers.RMSNormalization,
 }
 # Whose images are turned.
-IMAGES = ("conv2d", "pooling2d")
+IMAGES = ("conv2d", "pooling2d", "normalization")
 
 # (layer, shape of a sample: images [channels, height, width], sequences [steps, features])
 CASES = [
@@ -80,6 +84,19 @@ CASES = [
     ({"type": "simple_rnn", "units": 5}, [4, 3]),
     ({"type": "simple_rnn", "units": 3, "activation": "relu", "return_sequences": True}, [4, 2]),
     ({"type": "simple_rnn", "units": 3, "use_bias": False, "go_backwards": True}, [3, 4]),
+    ({"type": "layer_normalization"}, [6]),
+    ({"type": "layer_normalization", "epsilon": 0.1, "center": False}, [3, 4]),
+    ({"type": "layer_normalization", "scale": False}, [4, 2, 3]),
+    ({"type": "batch_normalization"}, [5]),
+    ({"type": "batch_normalization", "momentum": 0.7, "epsilon": 0.1, "scale": False}, [3, 4]),
+    ({"type": "batch_normalization", "center": False}, [4, 2, 3]),
+    ({"type": "group_normalization", "groups": 3}, [6]),
+    ({"type": "group_normalization", "groups": 2, "epsilon": 0.1, "scale": False}, [3, 4]),
+    ({"type": "group_normalization", "groups": 2, "center": False}, [4, 2, 3]),
+    ({"type": "group_normalization", "groups": 3}, [3, 2, 2]),
+    ({"type": "rms_normalization"}, [6]),
+    ({"type": "rms_normalization", "epsilon": 0.1}, [3, 4]),
+    ({"type": "rms_normalization"}, [4, 2, 3]),
 ]
 
 
@@ -111,26 +128,40 @@ def case(options, shape, rng):
     is_image = kind.endswith(IMAGES)
     turn, turn_back = (last, first) if is_image else (same, same)
     turn_kernel = kernel if kind == "conv2d" else same
-    layer = CLASSES[kind](**({"data_format": "channels_last"} if is_image else {}), **options)
+    is_windows = kind.endswith(("conv2d", "pooling2d"))
+    layer = CLASSES[kind](**({"data_format": "channels_last"} if is_windows else {}), **options)
     x = rng.normal(size=[3, *shape]).round(2).astype("float32")
     layer.build(turn(x).shape)
     variables = [rng.normal(size=v.shape).round(2).astype("float32") for v in layer.trainable_variables]
     others = [v.value for v in layer.non_trainable_variables]
+    moving = {}
+    if kind == "batch_normalization":
+        others = [np.abs(rng.normal(size=v.shape)).round(2).astype("float32") + 0.1 for v in others]
+        moving = dict(zip([v.name for v in layer.non_trainable_variables], others))
     renamed = {"kernel": "weight"} if kind == "conv2d" else {}
     names = [renamed.get(v.name, v.name) for v in layer.trainable_variables]
 
     def forward(variables, x):
-        return layer.stateless_call(variables, others, x)[0]
+        return layer.stateless_call(variables, others, x, **({"training": True} if moving else {}))[0]
 
-    output = forward(variables, turn(x))
+    output = layer.stateless_call(variables, others, turn(x))[0]
+    in_training = {}
+    if moving:
+        output_in_training, moved = layer.stateless_call(variables, others, turn(x), training=True)
+        in_training = {
+            "output_in_training": flat(turn_back(output_in_training)),
+            "moved": {n: flat(v) for n, v in zip(moving, moved)},
+        }
     upstream = rng.normal(size=turn_back(output).shape).round(2).astype("float32")
     total = lambda variables, x: (forward(variables, x) * turn(upstream)).sum()  # noqa: E731
     by_weight, by_input = jax.grad(total, argnums=(0, 1))(variables, turn(x))
     return {
         "input": flat(x),
-        "weights": {n: flat(turn_kernel(v)) for n, v in zip(names, variables)},
+        "weights": {n: flat(turn_kernel(v)) for n, v in zip(names, variables)}
+        | {n: flat(v) for n, v in moving.items()},
         "output_shape": list(turn_back(output).shape[1:]),
         "output": flat(turn_back(output)),
+        **in_training,
         "upstream": flat(upstream),
         "input_gradient": flat(turn_back(by_input)),
         "gradients": {n: flat(turn_kernel(g)) for n, g in zip(names, by_weight)},
