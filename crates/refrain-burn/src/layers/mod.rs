@@ -158,18 +158,9 @@ impl LayerConfig {
                 let (axes, shape) = config.build(place)?;
                 (Kind::Permute(axes), shape)
             }
-            Self::Lstm(config) => {
-                let (layer, shape) = config.build(place)?;
-                (Kind::Recurrent(layer), shape)
-            }
-            Self::Gru(config) => {
-                let (layer, shape) = config.build(place)?;
-                (Kind::Recurrent(layer), shape)
-            }
-            Self::SimpleRnn(config) => {
-                let (layer, shape) = config.build(place)?;
-                (Kind::Recurrent(layer), shape)
-            }
+            Self::Lstm(config) => config.build(place)?,
+            Self::Gru(config) => config.build(place)?,
+            Self::SimpleRnn(config) => config.build(place)?,
             Self::LayerNormalization(config) => {
                 (Kind::Normalization(config.build(place)?), same_shape())
             }
@@ -254,7 +245,8 @@ pub(crate) enum Kind {
     GlobalMaxPooling2d { channels: usize },
     Reshape,
     Permute(reshape::Axes),
-    Recurrent(recurrent::Built),
+    Recurrent(recurrent::RecurrentLayer<1>),
+    RecurrentWithTwoBiases(recurrent::RecurrentLayer<2>),
     Normalization(normalization::NormalizationLayer),
     BatchNormalization(normalization::BatchNormalizationLayer),
     RmsNormalization(normalization::RmsLayer),
@@ -278,6 +270,7 @@ impl Layer {
             Kind::Flatten | Kind::Reshape => x,
             Kind::Permute(axes) => axes.permute(x),
             Kind::Recurrent(layer) => layer.forward(x),
+            Kind::RecurrentWithTwoBiases(layer) => layer.forward(x),
             Kind::Normalization(layer) => layer.forward(x),
             Kind::BatchNormalization(layer) => layer.forward(x, pass),
             Kind::RmsNormalization(layer) => layer.forward(x),
@@ -319,6 +312,7 @@ macro_rules! weights {
             Kind::Dense($module) => $value,
             Kind::Conv2d($module) => $value,
             Kind::Recurrent($module) => $value,
+            Kind::RecurrentWithTwoBiases($module) => $value,
             Kind::Normalization($module) => $value,
             Kind::BatchNormalization($module) => $value,
             Kind::RmsNormalization($module) => $value,
@@ -334,6 +328,7 @@ macro_rules! replace_weights {
             Kind::Dense($module) => Kind::Dense($value),
             Kind::Conv2d($module) => Kind::Conv2d($value),
             Kind::Recurrent($module) => Kind::Recurrent($value),
+            Kind::RecurrentWithTwoBiases($module) => Kind::RecurrentWithTwoBiases($value),
             Kind::Normalization($module) => Kind::Normalization($value),
             Kind::BatchNormalization($module) => Kind::BatchNormalization($value),
             Kind::RmsNormalization($module) => Kind::RmsNormalization($value),

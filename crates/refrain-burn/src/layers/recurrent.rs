@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use refrain_core::Result;
 
-use super::{MAX_WEIGHTS, Place};
+use super::{Kind, MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::initializer::{Initializer, stream};
 use crate::kernels::{self, Cell, Recurrence};
@@ -153,9 +153,9 @@ impl Lstm {
     }
 
     /// The layer, and the shape of its output.
-    pub(super) fn build(&self, place: &Place<'_>) -> Result<(Built, Vec<usize>)> {
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<(Kind, Vec<usize>)> {
         let (layer, shape) = self.options.build(place, Cell::Lstm, |width| [width])?;
-        Ok((Built::OneBias(layer), shape))
+        Ok((Kind::Recurrent(layer), shape))
     }
 }
 
@@ -213,14 +213,14 @@ impl Gru {
         self
     }
 
-    pub(super) fn build(&self, place: &Place<'_>) -> Result<(Built, Vec<usize>)> {
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<(Kind, Vec<usize>)> {
         let cell = Cell::Gru { reset_after: self.reset_after };
         if self.reset_after {
             let (layer, shape) = self.options.build(place, cell, |width| [2, width])?;
-            return Ok((Built::TwoBiases(layer), shape));
+            return Ok((Kind::RecurrentWithTwoBiases(layer), shape));
         }
         let (layer, shape) = self.options.build(place, cell, |width| [width])?;
-        Ok((Built::OneBias(layer), shape))
+        Ok((Kind::Recurrent(layer), shape))
     }
 }
 
@@ -256,17 +256,10 @@ impl SimpleRnn {
 
     options!("simple_rnn");
 
-    pub(super) fn build(&self, place: &Place<'_>) -> Result<(Built, Vec<usize>)> {
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<(Kind, Vec<usize>)> {
         let (layer, shape) = self.options.build(place, Cell::Simple, |width| [width])?;
-        Ok((Built::OneBias(layer), shape))
+        Ok((Kind::Recurrent(layer), shape))
     }
-}
-
-/// A recurrent layer of any kind.
-#[derive(Module, Debug)]
-pub(crate) enum Built {
-    OneBias(RecurrentLayer<1>),
-    TwoBiases(RecurrentLayer<2>),
 }
 
 impl Options {
@@ -366,17 +359,8 @@ pub(crate) struct RecurrentLayer<const B: usize> {
     go_backwards: bool,
 }
 
-impl Built {
-    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::OneBias(layer) => layer.forward(x),
-            Self::TwoBiases(layer) => layer.forward(x),
-        }
-    }
-}
-
 impl<const B: usize> RecurrentLayer<B> {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let kernel = self.kernel.val();
         let steps = self.recurrence.steps;
         let [samples, _] = x.dims();

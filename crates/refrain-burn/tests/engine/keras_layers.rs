@@ -29,6 +29,14 @@ fn check(case: &Value) {
     let model = Sequential::input(&shape).layer(layer(&case["layer"])).build(0).unwrap();
     assert_eq!(model.output_shape(), lengths(&case["output_shape"]), "{what}");
 
+    let mut names: Vec<String> = weights(&model).into_keys().collect();
+    names.sort_unstable();
+    let kind = case["layer"]["type"].as_str().unwrap();
+    let expected = case["weights"].as_object().unwrap().keys();
+    let mut expected: Vec<String> = expected.map(|name| format!("{kind}.{name}")).collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected, "{what}");
+
     let model = model.map(&mut SetWeights { weights: &case["weights"], name: String::new() });
     let device = Device::default().autodiff();
     let values = numbers(&case["input"]);
@@ -62,7 +70,8 @@ fn check(case: &Value) {
     if let Some(moved) = case.get("moved").and_then(Value::as_object) {
         let values = weights(&model.valid());
         for (name, expected) in moved {
-            assert_close(&values[name], &numbers(expected), 1e-6, &format!("{what}: {name}"));
+            let value = &values[&format!("{kind}.{name}")];
+            assert_close(value, &numbers(expected), 1e-6, &format!("{what}: {name}"));
         }
     }
     let expected = case["gradients"].as_object().unwrap();
@@ -202,20 +211,25 @@ impl ModuleVisitor for GetGradients {
     }
 }
 
+/// By their full names.
 fn weights(model: &Sequential) -> HashMap<String, Vec<f32>> {
     #[derive(Default)]
     struct GetWeights {
-        name: String,
+        path: Vec<String>,
         found: HashMap<String, Vec<f32>>,
     }
 
     impl ModuleVisitor for GetWeights {
         fn enter_module(&mut self, name: &str, _: &str) {
-            name.clone_into(&mut self.name);
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
         }
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.found.insert(self.name.clone(), floats(param.val()));
+            self.found.insert(self.path.join("."), floats(param.val()));
         }
     }
 
