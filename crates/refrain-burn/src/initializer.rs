@@ -143,7 +143,7 @@ pub(crate) fn stream(seed: u64, layer: u64) -> ChaCha8Rng {
 }
 
 /// Standard normal, by Box and Muller.
-fn normal(rng: &mut impl Rng) -> f64 {
+pub(crate) fn normal(rng: &mut impl Rng) -> f64 {
     // In (0, 1]: the logarithm of 0 would be infinite.
     let radius = 1.0 - rng.random::<f64>();
     let angle = TAU * rng.random::<f64>();

@@ -236,7 +236,12 @@ impl Forward for Sequential {
 
     fn check_input(&self, input: &AnyTensor) -> Result {
         if input.sample_shape() == self.input_shape {
-            return Ok(());
+            return match self.layers.first() {
+                Some(Layer { kind: Kind::Embedding(layer), .. }) => {
+                    layer.check(input.clone().into_rows())
+                }
+                _ => Ok(()),
+            };
         }
         Err(Error::data(format!(
             "samples have the shape {:?}, and the model takes {:?}",

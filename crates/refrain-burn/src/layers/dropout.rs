@@ -6,6 +6,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use refrain_core::Result;
 
 use super::Place;
+use super::windows::image;
 use crate::forward::Pass;
 
 /// Sets inputs to 0 at random in training, and scales what is left so that the sum stays as it
@@ -38,13 +39,58 @@ impl Dropout {
                 "rate is {rate}; allowed: 0 or more and below 1, for example 0.2"
             )));
         }
-        Ok(DropoutLayer { rate, index: place.index })
+        Ok(DropoutLayer { rate, positions: 1, index: place.index })
+    }
+}
+
+/// Sets whole channels of images to 0 at random in training, and scales what is left so that the sum
+/// stays as it was on average. Does nothing in evaluation and prediction.
+///
+/// Input and output: `[channels, height, width]`. In a training step of the learner, which channels
+/// are dropped is a function of (seed, step, layer), the same on every device.
+///
+/// # Example
+/// ```
+/// use refrain_burn::Sequential;
+/// use refrain_burn::layers::{Conv2d, SpatialDropout2d};
+///
+/// let model = Sequential::input(&[1, 8, 8])
+///     .layer(Conv2d::new(16, 3))
+///     .layer(SpatialDropout2d::new(0.2))
+///     .build(42)?;
+/// assert_eq!(model.output_shape(), [16, 6, 6]);
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SpatialDropout2d {
+    pub(super) name: Option<String>,
+    rate: f64,
+}
+
+impl SpatialDropout2d {
+    /// `rate`: the share of channels that is dropped, 0 or more and below 1.
+    pub fn new(rate: f64) -> Self {
+        Self { name: None, rate }
+    }
+
+    /// Gives the layer a name. Default: `spatial_dropout2d`, `spatial_dropout2d_1`, ...
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<DropoutLayer> {
+        let [_, height, width] = image(place)?;
+        let layer = Dropout::new(self.rate).build(place)?;
+        Ok(DropoutLayer { positions: height * width, ..layer })
     }
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct DropoutLayer {
     rate: f64,
+    /// How many neighbours share their fate.
+    positions: usize,
     index: u64,
 }
 
@@ -55,17 +101,30 @@ impl DropoutLayer {
         }
         match pass.seed {
             Some(seed) => {
-                let mask = self.mask(x.dims(), seed);
+                let [samples, elements] = x.dims();
+                let mask = self.mask([samples, elements / self.positions], seed);
                 let device = x.device();
-                x * Tensor::from_data(mask, &device)
+                self.drop(x, Tensor::from_data(mask, &device))
             }
             // Inside of a user's module there is no seed but the device's.
             None if x.is_autodiff() => {
-                let kept = x.random_like(Distribution::Bernoulli(1.0 - self.rate));
-                x * kept / (1.0 - self.rate)
+                let channels = x.dims()[1] / self.positions;
+                let kept = x.clone().narrow(1, 0, channels);
+                let kept = kept.random_like(Distribution::Bernoulli(1.0 - self.rate));
+                self.drop(x, kept) / (1.0 - self.rate)
             }
             None => x,
         }
+    }
+
+    fn drop(&self, x: Tensor<2>, mask: Tensor<2>) -> Tensor<2> {
+        if self.positions == 1 {
+            return x * mask;
+        }
+        let [samples, channels] = mask.dims();
+        let x = x.reshape([samples, channels, self.positions]);
+        let x = x * mask.reshape([samples, channels, 1]);
+        x.reshape([samples, channels * self.positions])
     }
 
     /// 0 where an input is dropped, and what the others are scaled by.

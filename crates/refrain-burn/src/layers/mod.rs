@@ -4,8 +4,10 @@ mod activation;
 mod conv2d;
 mod dense;
 mod dropout;
+mod embedding;
 mod flatten;
 mod global_pooling2d;
+mod noise;
 mod normalization;
 mod pooling2d;
 mod recurrent;
@@ -22,9 +24,11 @@ use crate::forward::Pass;
 pub use activation::Activation;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
-pub use dropout::Dropout;
+pub use dropout::{Dropout, SpatialDropout2d};
+pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use global_pooling2d::{GlobalAveragePooling2d, GlobalMaxPooling2d};
+pub use noise::{GaussianNoise, Rescaling};
 pub use normalization::{
     BatchNormalization, GroupNormalization, LayerNormalization, RmsNormalization,
 };
@@ -112,6 +116,10 @@ layer_configs! {
     BatchNormalization, "batch_normalization", "BatchNormalization";
     GroupNormalization, "group_normalization", "GroupNormalization";
     RmsNormalization, "rms_normalization", "RMSNormalization";
+    Embedding, "embedding", "Embedding";
+    SpatialDropout2d, "spatial_dropout2d", "SpatialDropout2D";
+    GaussianNoise, "gaussian_noise", "GaussianNoise";
+    Rescaling, "rescaling", "Rescaling";
 }
 
 impl LayerConfig {
@@ -172,6 +180,16 @@ impl LayerConfig {
             }
             Self::RmsNormalization(config) => {
                 (Kind::RmsNormalization(config.build(place)?), same_shape())
+            }
+            Self::Embedding(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Embedding(layer), shape)
+            }
+            Self::SpatialDropout2d(config) => (Kind::Dropout(config.build(place)?), same_shape()),
+            Self::GaussianNoise(config) => (Kind::Noise(config.build(place)?), same_shape()),
+            Self::Rescaling(config) => {
+                let (scale, offset) = config.build(place)?;
+                (Kind::Rescaling { scale, offset }, same_shape())
             }
         };
         let (name, type_name) = (place.name.clone(), self.keras_name());
@@ -250,6 +268,9 @@ pub(crate) enum Kind {
     Normalization(normalization::NormalizationLayer),
     BatchNormalization(normalization::BatchNormalizationLayer),
     RmsNormalization(normalization::RmsLayer),
+    Embedding(embedding::EmbeddingLayer),
+    Noise(noise::NoiseLayer),
+    Rescaling { scale: f64, offset: f64 },
 }
 
 impl Layer {
@@ -274,6 +295,9 @@ impl Layer {
             Kind::Normalization(layer) => layer.forward(x),
             Kind::BatchNormalization(layer) => layer.forward(x, pass),
             Kind::RmsNormalization(layer) => layer.forward(x),
+            Kind::Embedding(layer) => layer.forward(x),
+            Kind::Noise(layer) => layer.forward(x, pass),
+            Kind::Rescaling { scale, offset } => x * *scale + *offset,
             Kind::Dense(dense) => dense.forward(x, pass),
             Kind::Dropout(dropout) => dropout.forward(x, pass),
             Kind::Activation(_) if pass.logits => x,
@@ -316,6 +340,7 @@ macro_rules! weights {
             Kind::Normalization($module) => $value,
             Kind::BatchNormalization($module) => $value,
             Kind::RmsNormalization($module) => $value,
+            Kind::Embedding($module) => $value,
             _ => $other,
         }
     };
@@ -332,6 +357,7 @@ macro_rules! replace_weights {
             Kind::Normalization($module) => Kind::Normalization($value),
             Kind::BatchNormalization($module) => Kind::BatchNormalization($value),
             Kind::RmsNormalization($module) => Kind::RmsNormalization($value),
+            Kind::Embedding($module) => Kind::Embedding($value),
             other => other,
         }
     };

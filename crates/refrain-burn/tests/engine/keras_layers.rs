@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use refrain_burn::burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use refrain_burn::burn::tensor::{Device, Gradients, Tensor, TensorData};
 use refrain_burn::layers::{
-    AveragePooling2d, BatchNormalization, Conv2d, GlobalAveragePooling2d, GlobalMaxPooling2d,
-    GroupNormalization, Gru, HeightWidth, LayerConfig, LayerNormalization, Lstm, MaxPooling2d,
-    Padding, Permute, Reshape, RmsNormalization, SimpleRnn,
+    AveragePooling2d, BatchNormalization, Conv2d, Embedding, GlobalAveragePooling2d,
+    GlobalMaxPooling2d, GroupNormalization, Gru, HeightWidth, LayerConfig, LayerNormalization,
+    Lstm, MaxPooling2d, Padding, Permute, Rescaling, Reshape, RmsNormalization, SimpleRnn,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, FromArray as _, Pass, Sequential};
 use serde_json::Value;
@@ -62,8 +62,10 @@ fn check(case: &Value) {
     let expected = case.get("output_in_training").unwrap_or(&case["output"]);
     assert_close(&floats(output.clone()), &numbers(expected), 1e-5, &what);
     let gradients = (output * upstream).sum().backward();
-    let by_input = floats(x.grad(&gradients).unwrap());
-    assert_close(&by_input, &numbers(&case["input_gradient"]), 1e-5, &what);
+    if !case["input_gradient"].is_null() {
+        let by_input = floats(x.grad(&gradients).unwrap());
+        assert_close(&by_input, &numbers(&case["input_gradient"]), 1e-5, &what);
+    }
 
     let mut got = GetGradients { gradients, name: String::new(), found: HashMap::new() };
     model.visit(&mut got);
@@ -153,6 +155,13 @@ fn layer(options: &Value) -> LayerConfig {
         "rms_normalization" => {
             RmsNormalization::new().epsilon(options["epsilon"].as_f64().unwrap_or(1e-6)).into()
         }
+        "embedding" => {
+            let length = |name: &str| options[name].as_u64().unwrap() as usize;
+            Embedding::new(length("input_dim"), length("output_dim")).into()
+        }
+        "rescaling" => Rescaling::new(options["scale"].as_f64().unwrap())
+            .offset(options["offset"].as_f64().unwrap_or(0.0))
+            .into(),
         "simple_rnn" => recurrent!(SimpleRnn).into(),
         "lstm" => recurrent!(Lstm).recurrent_activation(recurrent_activation).into(),
         "permute" => Permute::new(lengths(&options["dims"])).into(),

@@ -2,9 +2,9 @@
 
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::layers::{
-    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, Dropout, Flatten,
-    GlobalAveragePooling2d, GroupNormalization, LayerConfig, LayerNormalization, Lstm,
-    MaxPooling2d, Padding, Permute, Reshape,
+    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, Dropout, Embedding, Flatten,
+    GaussianNoise, GlobalAveragePooling2d, GroupNormalization, LayerConfig, LayerNormalization,
+    Lstm, MaxPooling2d, Padding, Permute, Rescaling, Reshape, SpatialDropout2d,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, Initializer, Pass, Sequential};
 
@@ -162,6 +162,51 @@ fn an_lstm_forgets_little_at_first() {
     assert_close(&bias(none()), &[gate * state.tanh()], 1e-6, "all ones");
     let zeros = || Lstm::new(1).bias_initializer(Initializer::Zeros);
     assert_eq!(bias(zeros()), [0.0], "no candidate");
+}
+
+#[test]
+fn spatial_dropout_drops_whole_channels() {
+    let model = Sequential::input(&[50, 4, 3]).layer(SpatialDropout2d::new(0.5)).build(0).unwrap();
+    let ones = || AnyTensor::from(Tensor::<4>::ones([10, 50, 4, 3], &Device::default()));
+    assert_eq!(floats(model.pass(ones(), Pass::inference())), vec![1.0; 6000]);
+    let training = |seed| floats(model.pass(ones(), Pass::training(seed)));
+    assert_eq!(training(7), training(7));
+    assert_ne!(training(7), training(8));
+    let channels: Vec<_> = training(7).chunks(12).map(<[f32]>::to_vec).collect();
+    assert!(channels.iter().all(|channel| *channel == [0.0; 12] || *channel == [2.0; 12]));
+    let kept = channels.iter().filter(|channel| channel[0] != 0.0).count();
+    // A half of 500 within five standard errors.
+    assert!(kept.abs_diff(250) < 56, "{kept}");
+}
+
+#[test]
+fn noise_is_of_the_step_and_only_in_training() {
+    let model = Sequential::input(&[1000]).layer(GaussianNoise::new(0.5)).build(0).unwrap();
+    let ones = || AnyTensor::from(Tensor::<2>::ones([10, 1000], &Device::default()));
+    let training = |seed| floats(model.pass(ones(), Pass::training(seed)));
+    assert_eq!(floats(model.pass(ones(), Pass::inference())), vec![1.0; 10_000]);
+    assert_eq!(training(7), training(7));
+    assert_ne!(training(7), training(8));
+    let mean = training(7).iter().sum::<f32>() / 10_000.0;
+    let variance = training(7).iter().map(|x| (x - 1.0).powi(2)).sum::<f32>() / 10_000.0;
+    // Within five standard errors.
+    assert!((mean - 1.0).abs() < 5.0 * 0.5 / 100.0, "{mean}");
+    assert!((variance - 0.25).abs() < 5.0 * 0.25 * 2.0_f32.sqrt() / 100.0, "{variance}");
+}
+
+#[test]
+fn numbers_that_are_not_in_the_table_are_refused() {
+    let model = Sequential::input(&[2]).layer(Embedding::new(5, 3)).build(0).unwrap();
+    let check =
+        |numbers: &[f32]| model.check_input(&AnyTensor::from(rows(numbers, 2, &Device::default())));
+    check(&[0.0, 4.0, 2.0, 3.0]).unwrap();
+    for other in [5.0, -1.0, 0.5, f32::NAN, 1e20] {
+        let error = check(&[0.0, other]).unwrap_err();
+        let expected = format!(
+            "layer `embedding`: its input has the number {other}; allowed: whole numbers, 0 to 4"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[test]
@@ -340,6 +385,26 @@ fn refuses_what_cannot_be_built() {
             vec![BatchNormalization::new().momentum(1.5).into()],
             "`batch_normalization`: momentum is 1.5; allowed: 0 to 1",
         ),
+        (
+            &[4],
+            vec![Dense::new(4).into(), Embedding::new(10, 2).into()],
+            "layer 2 `embedding`: an embedding layer takes whole numbers, which no layer gives; put \
+             it first",
+        ),
+        (&[4], vec![Embedding::new(0, 2).into()], "input_dim is 0 and output_dim is 2; allowed: 1"),
+        (
+            &[4],
+            vec![Embedding::new(1 << 20, 1 << 20).into()],
+            "more than 2147483648 weights; allowed here: output_dim up to 2048",
+        ),
+        (
+            &[4],
+            vec![SpatialDropout2d::new(0.5).into()],
+            "layer 1 `spatial_dropout2d`: a spatial_dropout2d layer takes images",
+        ),
+        (&[1, 2, 2], vec![SpatialDropout2d::new(1.0).into()], "rate is 1; allowed: 0 or more"),
+        (&[4], vec![GaussianNoise::new(-0.1).into()], "stddev is -0.1; allowed: 0 to 1"),
+        (&[4], vec![Rescaling::new(f64::NAN).into()], "scale is NaN and offset is 0; allowed:"),
         (&[4], rate(1.0), "layer 1 `dropout`: rate is 1; allowed: 0 or more and below 1"),
         (&[4], rate(-0.1), "layer 1 `dropout`: rate is -0.1;"),
         (&[4], rate(f64::NAN), "layer 1 `dropout`: rate is NaN;"),

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use refrain_burn::layers::{
-    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, Dropout, Flatten,
-    GlobalAveragePooling2d, GlobalMaxPooling2d, GroupNormalization, Gru, HeightWidth,
-    LayerNormalization, Lstm, MaxPooling2d, Padding, Permute, Reshape, RmsNormalization, SimpleRnn,
+    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, Dropout, Embedding, Flatten,
+    GaussianNoise, GlobalAveragePooling2d, GlobalMaxPooling2d, GroupNormalization, Gru,
+    HeightWidth, LayerNormalization, Lstm, MaxPooling2d, Padding, Permute, Rescaling, Reshape,
+    RmsNormalization, SimpleRnn, SpatialDropout2d,
 };
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
@@ -164,6 +165,17 @@ fn layer(value: &Value<'_>, index: usize) -> Result<(LayerConfig, Options)> {
         "permute" => plain(permute(&section)?),
         "lstm" => lstm(&section)?,
         "gru" => gru(&section)?,
+        "embedding" => embedding(&section)?,
+        "spatial_dropout2d" => {
+            let rate = rate(&section)?;
+            plain(named!(SpatialDropout2d::new(rate), &section))
+        }
+        "gaussian_noise" => {
+            let stddev = section.require("stddev", "stddev = 0.1")?;
+            let stddev = stddev.f64_in("0 to 1", |stddev| (0.0..=1.0).contains(&stddev))?;
+            plain(named!(GaussianNoise::new(stddev), &section))
+        }
+        "rescaling" => rescaling(&section)?,
         "layer_normalization" => {
             let (layer, options) = normalization!(LayerNormalization::new(), &section);
             (named!(layer, &section), options)
@@ -216,9 +228,31 @@ fn affine(section: &Section<'_>) -> Result<Affine> {
 }
 
 fn dropout(section: &Section<'_>) -> Result<LayerConfig> {
-    let rate = section.require("rate", "rate = 0.2")?;
-    let rate = rate.f64_in("0 or more, and below 1", |rate| (0.0..1.0).contains(&rate))?;
+    let rate = rate(section)?;
     Ok(named!(Dropout::new(rate), section))
+}
+
+fn rate(section: &Section<'_>) -> Result<f64> {
+    let rate = section.require("rate", "rate = 0.2")?;
+    rate.f64_in("0 or more, and below 1", |rate| (0.0..1.0).contains(&rate))
+}
+
+fn embedding(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let input_dim = section.require("input_dim", "input_dim = 1000")?.usize(1)?;
+    let output_dim = section.require("output_dim", "output_dim = 64")?.usize(1)?;
+    let table = initializer_or(section, "embeddings_initializer", Initializer::RandomUniform)?;
+    let layer = Embedding::new(input_dim, output_dim).embeddings_initializer(table);
+    let options = vec![("embeddings_initializer", table.name().to_owned())];
+    Ok((named!(layer, section), options))
+}
+
+fn rescaling(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let allowed = "a finite number";
+    let scale = section.require("scale", "scale = 2.0")?.f64_in(allowed, f64::is_finite)?;
+    let offset = section.get("offset");
+    let offset = offset.map_or(Ok(0.0), |value| value.f64_in(allowed, f64::is_finite))?;
+    let options = vec![("offset", offset.to_string())];
+    Ok((named!(Rescaling::new(scale).offset(offset), section), options))
 }
 
 fn conv2d(section: &Section<'_>) -> Result<(LayerConfig, Options)> {

@@ -34,6 +34,8 @@ CLASSES = {
     "batch_normalization": keras.layers.BatchNormalization,
     "group_normalization": keras.layers.GroupNormalization,
     "rms_normalization": keras.layers.RMSNormalization,
+    "embedding": keras.layers.Embedding,
+    "rescaling": keras.layers.Rescaling,
 }
 # Whose images are turned.
 IMAGES = ("conv2d", "pooling2d", "normalization")
@@ -97,6 +99,10 @@ CASES = [
     ({"type": "rms_normalization"}, [6]),
     ({"type": "rms_normalization", "epsilon": 0.1}, [3, 4]),
     ({"type": "rms_normalization"}, [4, 2, 3]),
+    ({"type": "embedding", "input_dim": 5, "output_dim": 3}, [4]),
+    ({"type": "embedding", "input_dim": 3, "output_dim": 2}, [2, 3]),
+    ({"type": "rescaling", "scale": 0.5, "offset": -1.5}, [2, 3]),
+    ({"type": "rescaling", "scale": -2}, [4]),
 ]
 
 
@@ -131,6 +137,8 @@ def case(options, shape, rng):
     is_windows = kind.endswith(("conv2d", "pooling2d"))
     layer = CLASSES[kind](**({"data_format": "channels_last"} if is_windows else {}), **options)
     x = rng.normal(size=[3, *shape]).round(2).astype("float32")
+    if kind == "embedding":
+        x = rng.integers(0, options["input_dim"], size=[3, *shape]).astype("float32")
     layer.build(turn(x).shape)
     variables = [rng.normal(size=v.shape).round(2).astype("float32") for v in layer.trainable_variables]
     others = [v.value for v in layer.non_trainable_variables]
@@ -163,7 +171,7 @@ def case(options, shape, rng):
         "output": flat(turn_back(output)),
         **in_training,
         "upstream": flat(upstream),
-        "input_gradient": flat(turn_back(by_input)),
+        "input_gradient": None if kind == "embedding" else flat(turn_back(by_input)),
         "gradients": {n: flat(turn_kernel(g)) for n, g in zip(names, by_weight)},
     }
 
