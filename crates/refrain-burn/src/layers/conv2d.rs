@@ -46,6 +46,8 @@ pub struct Conv2d {
     use_bias: bool,
     kernel_initializer: Initializer,
     bias_initializer: Initializer,
+    /// Kernels for each channel, where each sees one channel alone.
+    depth_multiplier: Option<usize>,
 }
 
 impl Conv2d {
@@ -63,6 +65,7 @@ impl Conv2d {
             use_bias: true,
             kernel_initializer: Initializer::GlorotUniform,
             bias_initializer: Initializer::Zeros,
+            depth_multiplier: None,
         }
     }
 
@@ -123,6 +126,12 @@ impl Conv2d {
         self
     }
 
+    /// So many kernels for each of the input's channels.
+    pub(super) fn depthwise(self, channels: usize, depth_multiplier: usize) -> Self {
+        let filters = channels * depth_multiplier;
+        Self { filters, groups: channels, depth_multiplier: Some(depth_multiplier), ..self }
+    }
+
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv2dLayer, Vec<usize>)> {
         let windows = Asked {
@@ -163,7 +172,12 @@ impl Conv2d {
         let output_shape = windows.output_shape(filters, place)?;
 
         let mut rng = stream(place.seed, place.index);
-        let kernel = self.kernel_initializer.filters(inputs, filters, area, &mut rng);
+        let kernel = match self.depth_multiplier {
+            None => self.kernel_initializer.filters(inputs, filters, area, &mut rng),
+            Some(multiplier) => {
+                self.kernel_initializer.depthwise(channels, multiplier, area, &mut rng)
+            }
+        };
         let weight = place.weight(kernel, [filters, channels / groups, height, width]);
         let bias = self.use_bias.then(|| {
             let bias = self.bias_initializer.fill([filters, 1], &mut rng);

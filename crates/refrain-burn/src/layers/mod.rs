@@ -3,6 +3,7 @@
 mod activation;
 mod conv2d;
 mod dense;
+mod depthwise_conv2d;
 mod dropout;
 mod embedding;
 mod flatten;
@@ -24,6 +25,7 @@ use crate::forward::Pass;
 pub use activation::Activation;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
+pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::{Dropout, SpatialDropout2d};
 pub use embedding::Embedding;
 pub use flatten::Flatten;
@@ -103,6 +105,7 @@ layer_configs! {
     Dropout, "dropout", "Dropout";
     Activation, "activation", "Activation";
     Conv2d, "conv2d", "Conv2D";
+    DepthwiseConv2d, "depthwise_conv2d", "DepthwiseConv2D";
     MaxPooling2d, "max_pooling2d", "MaxPooling2D";
     AveragePooling2d, "average_pooling2d", "AveragePooling2D";
     GlobalAveragePooling2d, "global_average_pooling2d", "GlobalAveragePooling2D";
@@ -129,6 +132,7 @@ impl LayerConfig {
             Self::Dense(config) => Some(config.activation),
             Self::Activation(config) => Some(config.activation),
             Self::Conv2d(config) => Some(config.activation),
+            Self::DepthwiseConv2d(config) => Some(config.activation),
             _ => None,
         }
     }
@@ -142,6 +146,10 @@ impl LayerConfig {
             Self::Dropout(config) => (Kind::Dropout(config.build(place)?), same_shape()),
             Self::Activation(config) => (Kind::Activation(config.activation), same_shape()),
             Self::Conv2d(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Conv2d(layer), shape)
+            }
+            Self::DepthwiseConv2d(config) => {
                 let (layer, shape) = config.build(place)?;
                 (Kind::Conv2d(layer), shape)
             }

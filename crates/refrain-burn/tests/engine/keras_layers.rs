@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use refrain_burn::burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use refrain_burn::burn::tensor::{Device, Gradients, Tensor, TensorData};
 use refrain_burn::layers::{
-    AveragePooling2d, BatchNormalization, Conv2d, Embedding, GlobalAveragePooling2d,
-    GlobalMaxPooling2d, GroupNormalization, Gru, HeightWidth, LayerConfig, LayerNormalization,
-    Lstm, MaxPooling2d, Padding, Permute, Rescaling, Reshape, RmsNormalization, SimpleRnn,
+    AveragePooling2d, BatchNormalization, Conv2d, DepthwiseConv2d, Embedding,
+    GlobalAveragePooling2d, GlobalMaxPooling2d, GroupNormalization, Gru, HeightWidth, LayerConfig,
+    LayerNormalization, Lstm, MaxPooling2d, Padding, Permute, Rescaling, Reshape, RmsNormalization,
+    SimpleRnn,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, FromArray as _, Pass, Sequential};
 use serde_json::Value;
@@ -161,6 +162,13 @@ fn layer(options: &Value) -> LayerConfig {
         }
         "rescaling" => Rescaling::new(options["scale"].as_f64().unwrap())
             .offset(options["offset"].as_f64().unwrap_or(0.0))
+            .into(),
+        "depthwise_conv2d" => DepthwiseConv2d::new(height_width(&options["kernel_size"]).unwrap())
+            .strides(height_width(&options["strides"]).unwrap_or(1.into()))
+            .padding(padding)
+            .depth_multiplier(options["depth_multiplier"].as_u64().unwrap_or(1) as usize)
+            .activation(activation("activation", "linear"))
+            .use_bias(options["use_bias"].as_bool().unwrap_or(true))
             .into(),
         "simple_rnn" => recurrent!(SimpleRnn).into(),
         "lstm" => recurrent!(Lstm).recurrent_activation(recurrent_activation).into(),

@@ -2,9 +2,9 @@
 
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::layers::{
-    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, Dropout, Embedding, Flatten,
-    GaussianNoise, GlobalAveragePooling2d, GroupNormalization, LayerConfig, LayerNormalization,
-    Lstm, MaxPooling2d, Padding, Permute, Rescaling, Reshape, SpatialDropout2d,
+    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, DepthwiseConv2d, Dropout, Embedding,
+    Flatten, GaussianNoise, GlobalAveragePooling2d, GroupNormalization, LayerConfig,
+    LayerNormalization, Lstm, MaxPooling2d, Padding, Permute, Rescaling, Reshape, SpatialDropout2d,
 };
 use refrain_burn::{Activation, AnyTensor, Forward as _, Initializer, Pass, Sequential};
 
@@ -405,6 +405,16 @@ fn refuses_what_cannot_be_built() {
         (&[1, 2, 2], vec![SpatialDropout2d::new(1.0).into()], "rate is 1; allowed: 0 or more"),
         (&[4], vec![GaussianNoise::new(-0.1).into()], "stddev is -0.1; allowed: 0 to 1"),
         (&[4], vec![Rescaling::new(f64::NAN).into()], "scale is NaN and offset is 0; allowed:"),
+        (
+            &[4],
+            vec![DepthwiseConv2d::new(3).into()],
+            "layer 1 `depthwise_conv2d`: a depthwise_conv2d layer takes images",
+        ),
+        (
+            &[3, 8, 8],
+            vec![DepthwiseConv2d::new(3).depth_multiplier(0).into()],
+            "depth_multiplier is 0, and its input of shape [3, 8, 8] has 3 channels; allowed: 1",
+        ),
         (&[4], rate(1.0), "layer 1 `dropout`: rate is 1; allowed: 0 or more and below 1"),
         (&[4], rate(-0.1), "layer 1 `dropout`: rate is -0.1;"),
         (&[4], rate(f64::NAN), "layer 1 `dropout`: rate is NaN;"),

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use refrain_burn::layers::{
-    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, Dropout, Embedding, Flatten,
-    GaussianNoise, GlobalAveragePooling2d, GlobalMaxPooling2d, GroupNormalization, Gru,
+    self, AveragePooling2d, BatchNormalization, Conv2d, Dense, DepthwiseConv2d, Dropout, Embedding,
+    Flatten, GaussianNoise, GlobalAveragePooling2d, GlobalMaxPooling2d, GroupNormalization, Gru,
     HeightWidth, LayerNormalization, Lstm, MaxPooling2d, Padding, Permute, Rescaling, Reshape,
     RmsNormalization, SimpleRnn, SpatialDropout2d,
 };
@@ -157,6 +157,7 @@ fn layer(value: &Value<'_>, index: usize) -> Result<(LayerConfig, Options)> {
             plain(named!(layers::Activation::new(activation(&function)?), &section))
         }
         "conv2d" => conv2d(&section)?,
+        "depthwise_conv2d" => depthwise_conv2d(&section)?,
         "max_pooling2d" => pooling!(MaxPooling2d, &section),
         "average_pooling2d" => pooling!(AveragePooling2d, &section),
         "global_average_pooling2d" => plain(named!(GlobalAveragePooling2d::new(), &section)),
@@ -279,6 +280,40 @@ fn conv2d(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
         .activation(function)
         .use_bias(use_bias)
         .kernel_initializer(kernel)
+        .bias_initializer(bias);
+    Ok((named!(layer, section), options))
+}
+
+fn depthwise_conv2d(section: &Section<'_>) -> Result<(LayerConfig, Options)> {
+    let size = height_width(&section.require("kernel_size", "kernel_size = 3")?)?;
+    let one = || HeightWidth::from(1);
+    let strides = section.get("strides").map_or(Ok(one()), |value| height_width(&value))?;
+    let dilation = section.get("dilation_rate").map_or(Ok(one()), |value| height_width(&value))?;
+    let padding = section.get("padding").map_or(Ok(Padding::Valid), |value| padding(&value))?;
+    let multiplier = section.get("depth_multiplier").map_or(Ok(1), |value| value.usize(1))?;
+    let function = activation_or(section, "activation", Activation::Linear)?;
+    let use_bias = bool_or(section, "use_bias", true)?;
+    let kernel = initializer_or(section, "depthwise_initializer", Initializer::GlorotUniform)?;
+    let bias = initializer_or(section, "bias_initializer", Initializer::Zeros)?;
+    let options = vec![
+        ("kernel_size", size.to_string()),
+        ("strides", strides.to_string()),
+        ("padding", padding.name().to_owned()),
+        ("dilation_rate", dilation.to_string()),
+        ("depth_multiplier", multiplier.to_string()),
+        ("activation", function.name().to_owned()),
+        ("use_bias", use_bias.to_string()),
+        ("depthwise_initializer", kernel.name().to_owned()),
+        ("bias_initializer", bias.name().to_owned()),
+    ];
+    let layer = DepthwiseConv2d::new(size)
+        .strides(strides)
+        .padding(padding)
+        .dilation_rate(dilation)
+        .depth_multiplier(multiplier)
+        .activation(function)
+        .use_bias(use_bias)
+        .depthwise_initializer(kernel)
         .bias_initializer(bias);
     Ok((named!(layer, section), options))
 }

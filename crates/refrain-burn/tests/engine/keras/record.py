@@ -4,7 +4,7 @@
 
 One line of JSON per case: the layer as a recipe has it, the shape of a sample, input, weights by
 their names, output, and the gradients of the sum of output × `upstream`. Images and the kernels of
-conv2d are turned to Refrain's order: [channels, height, width] and [filters, channels, height, width].
+convolutions are turned to Refrain's order: [channels, height, width] and [filters, channels, height, width].
 """
 
 import json
@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 CLASSES = {
     "conv2d": keras.layers.Conv2D,
+    "depthwise_conv2d": keras.layers.DepthwiseConv2D,
     "max_pooling2d": keras.layers.MaxPooling2D,
     "average_pooling2d": keras.layers.AveragePooling2D,
     "global_average_pooling2d": keras.layers.GlobalAveragePooling2D,
@@ -103,6 +104,9 @@ CASES = [
     ({"type": "embedding", "input_dim": 3, "output_dim": 2}, [2, 3]),
     ({"type": "rescaling", "scale": 0.5, "offset": -1.5}, [2, 3]),
     ({"type": "rescaling", "scale": -2}, [4]),
+    ({"type": "depthwise_conv2d", "kernel_size": 3}, [3, 4, 5]),
+    ({"type": "depthwise_conv2d", "kernel_size": [2, 3], "depth_multiplier": 2, "activation": "tanh"}, [2, 4, 5]),
+    ({"type": "depthwise_conv2d", "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False}, [2, 5, 5]),
 ]
 
 
@@ -124,6 +128,11 @@ def kernel(x):
     return np.transpose(np.asarray(x), (3, 2, 0, 1)) if x.ndim == 4 else np.asarray(x)
 
 
+def depthwise(x):
+    """[height, width, channels, multiplier] to [channels, multiplier, height, width]."""
+    return np.transpose(np.asarray(x), (2, 3, 0, 1)) if x.ndim == 4 else np.asarray(x)
+
+
 def flat(x):
     return [float(f"{v:.8g}") for v in np.asarray(x, np.float32).ravel()]
 
@@ -133,7 +142,7 @@ def case(options, shape, rng):
     kind = options.pop("type")
     is_image = kind.endswith(IMAGES)
     turn, turn_back = (last, first) if is_image else (same, same)
-    turn_kernel = kernel if kind == "conv2d" else same
+    turn_kernel = {"conv2d": kernel, "depthwise_conv2d": depthwise}.get(kind, same)
     is_windows = kind.endswith(("conv2d", "pooling2d"))
     layer = CLASSES[kind](**({"data_format": "channels_last"} if is_windows else {}), **options)
     x = rng.normal(size=[3, *shape]).round(2).astype("float32")
@@ -146,7 +155,7 @@ def case(options, shape, rng):
     if kind == "batch_normalization":
         others = [np.abs(rng.normal(size=v.shape)).round(2).astype("float32") + 0.1 for v in others]
         moving = dict(zip([v.name for v in layer.non_trainable_variables], others))
-    renamed = {"kernel": "weight"} if kind == "conv2d" else {}
+    renamed = {"kernel": "weight"} if kind.endswith("conv2d") else {}
     names = [renamed.get(v.name, v.name) for v in layer.trainable_variables]
 
     def forward(variables, x):
