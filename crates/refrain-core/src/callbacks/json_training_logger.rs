@@ -111,11 +111,12 @@ impl JsonTrainingLogger {
         &self.log_file
     }
 
-    fn write(&self, run: &Run<'_>, entries: &str) -> Result {
+    fn write(&self, run: &Run<'_>) -> Result {
         if run.is_rehearsal() {
             return Ok(());
         }
-        run.files().write_behind(&self.log_file, format!("[{entries}\n]\n").into_bytes())
+        run.files()
+            .write_behind(&self.log_file, format!("[{}\n]\n", self.state.entries).into_bytes())
     }
 }
 
@@ -123,7 +124,7 @@ impl Callback for JsonTrainingLogger {
     fn on_train_begin(&mut self, run: &mut Run<'_>) -> Result {
         // Empty in a new run; what was logged before, in one that goes on. What cannot be written is
         // told now.
-        self.write(run, &self.state.entries)?;
+        self.write(run)?;
         run.files().flush(&self.log_file)
     }
 
@@ -137,8 +138,7 @@ impl Callback for JsonTrainingLogger {
         let before = self.state.entries.len();
         let _ = write!(self.state.entries, "{separator}\n  {}", Value::Object(entry));
         // What is not in the file is not in the state: it can be told again.
-        self.write(run, &self.state.entries)
-            .inspect_err(|_| self.state.entries.truncate(before))?;
+        self.write(run).inspect_err(|_| self.state.entries.truncate(before))?;
         self.state.epochs += 1;
         Ok(())
     }

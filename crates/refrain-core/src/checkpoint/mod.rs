@@ -17,6 +17,7 @@ mod resume_point;
 mod saver;
 mod saving;
 mod sealed;
+mod shared_journal;
 mod snapshot;
 mod store;
 

@@ -4,7 +4,8 @@ use std::sync::mpsc::{self, Receiver, SendError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::journal::{Record, SharedJournal};
+use super::journal::Record;
+use super::shared_journal::SharedJournal;
 use super::snapshot::Snapshot;
 use super::store::{Committed, Store};
 use crate::error::{Error, Result};

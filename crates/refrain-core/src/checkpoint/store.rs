@@ -23,10 +23,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use twox_hash::XxHash3_128;
 
-use super::journal::{Journal, JournalText, Record, SharedJournal, now};
+use super::journal::{Journal, JournalText, Record, now};
 use super::manifest::{
     FORMAT, MANIFEST, Manifest, Part, Problem, Verified, is_run_name, read_manifest, verify,
 };
+use super::shared_journal::SharedJournal;
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::files::{Files, Kind, Lock, folder_of, is_left_beside};
