@@ -132,6 +132,13 @@ impl Disk for MemoryDisk {
         }
     }
 
+    fn open_to_reuse(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        match self.kind(path)? {
+            Kind::File(_) => self.open(path),
+            _ => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         if !state.nodes.contains_key(from) {
@@ -220,6 +227,17 @@ impl DiskFile for MemoryFile {
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.with(|file| file.extend_from_slice(bytes))
+    }
+
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let at = usize::try_from(at).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        self.with(|file| {
+            let end = at + bytes.len();
+            if file.len() < end {
+                file.resize(end, 0);
+            }
+            file[at..end].copy_from_slice(bytes);
+        })
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {

@@ -8,7 +8,7 @@ use refrain_core::weights::{WeightDtype, WeightTensor, Weights};
 use refrain_core::{Error, Escaped, Result};
 
 use crate::optimizers::{Optimizer, OptimizerSlot, OptimizerState, Values};
-use crate::weights::{Parameter, bytes_of, parameters, to_weight_dtype};
+use crate::weights::{Parameter, bytes, bytes_of, parameters, to_weight_dtype};
 
 const STEP: &str = "step";
 const MOMENTUM: &str = "momentum";
@@ -42,7 +42,7 @@ pub(crate) fn export<M: Module>(model: &M, optimizer: &dyn Optimizer) -> Result<
         let dtype = to_weight_dtype(data.dtype()).ok_or_else(|| {
             Error::engine(format!("the optimizer keeps `{name}` quantised; it cannot be saved"))
         })?;
-        tensors.push(WeightTensor { name, shape, dtype, bytes: data.as_bytes().to_vec() });
+        tensors.push(WeightTensor { name, shape, dtype, bytes: bytes(data) });
     }
     Ok(Weights { tensors })
 }
@@ -95,17 +95,17 @@ fn slot(parameters: &[Parameter], tensor: &WeightTensor) -> Result<OptimizerSlot
         return Err(misfit(tensor, &problem));
     }
     let elements: usize = shape.iter().product();
-    let data = TensorData::from_bytes_vec(tensor.bytes.clone(), [elements], *dtype);
+    let data = TensorData::from_bytes_vec(tensor.bytes.to_vec(), [elements], *dtype);
     let values = Values::of(Tensor::<1>::from_data(data, (device, *dtype)));
     Ok(OptimizerSlot { parameter: *id, name: name.to_owned(), values })
 }
 
 fn scalar<const N: usize>(name: &str, dtype: WeightDtype, bytes: [u8; N]) -> WeightTensor {
-    WeightTensor { name: name.to_owned(), shape: Vec::new(), dtype, bytes: bytes.to_vec() }
+    WeightTensor { name: name.to_owned(), shape: Vec::new(), dtype, bytes: bytes.to_vec().into() }
 }
 
 fn scalar_bytes<const N: usize>(tensor: &WeightTensor, dtype: WeightDtype) -> Result<[u8; N]> {
-    let bytes = tensor.bytes.as_slice().try_into().ok();
+    let bytes = (&*tensor.bytes).try_into().ok();
     bytes
         .filter(|_| tensor.dtype == dtype && tensor.shape.is_empty())
         .ok_or_else(|| misfit(tensor, &format!("is no single {dtype:?}")))

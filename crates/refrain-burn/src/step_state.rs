@@ -8,7 +8,7 @@ use refrain_core::{Error, Escaped, Result};
 
 use crate::gradients::Kept;
 use crate::optimizers::Values;
-use crate::weights::{Parameter, bytes_of, parameters, to_weight_dtype};
+use crate::weights::{Parameter, bytes, bytes_of, parameters, to_weight_dtype};
 
 const SUM: &str = "sum/";
 const SAMPLES: &str = "samples";
@@ -53,7 +53,7 @@ pub(crate) fn export<M: Module>(
     for ((name, shape), data) in shapes.into_iter().zip(read) {
         let dtype = to_weight_dtype(data.dtype())
             .ok_or_else(|| Error::engine(format!("`{name}` is quantised; it cannot be saved")))?;
-        tensors.push(WeightTensor { name, shape, dtype, bytes: data.as_bytes().to_vec() });
+        tensors.push(WeightTensor { name, shape, dtype, bytes: bytes(data) });
     }
     Ok(Weights { tensors })
 }
@@ -80,7 +80,7 @@ pub(crate) fn import<M: Module>(
         let place = metric.and_then(|metric| names.iter().position(|name| name == metric));
         if let Some(sum) = place.and_then(|place| sums.get_mut(place)) {
             let dtype = float(tensor, &[1])?;
-            let data = TensorData::from_bytes_vec(tensor.bytes.clone(), [1], dtype);
+            let data = TensorData::from_bytes_vec(tensor.bytes.to_vec(), [1], dtype);
             *sum = Some(Tensor::<1>::from_data(data, (device, dtype)));
             continue;
         }
@@ -90,7 +90,7 @@ pub(crate) fn import<M: Module>(
         let Parameter { id, shape, device, .. } = parameter;
         let dtype = float(tensor, shape)?;
         let elements: usize = shape.iter().product();
-        let data = TensorData::from_bytes_vec(tensor.bytes.clone(), [elements], dtype);
+        let data = TensorData::from_bytes_vec(tensor.bytes.to_vec(), [elements], dtype);
         kept.push((*id, Values::of(Tensor::<1>::from_data(data, (device, dtype)))));
     }
     state.samples = counted(given, SAMPLES)?;
@@ -119,13 +119,13 @@ fn float(tensor: &WeightTensor, shape: &[usize]) -> Result<burn::tensor::DType> 
 }
 
 fn count(name: &str, count: usize) -> WeightTensor {
-    let bytes = (count as u64).to_le_bytes().to_vec();
+    let bytes = (count as u64).to_le_bytes().to_vec().into();
     WeightTensor { name: name.to_owned(), shape: Vec::new(), dtype: WeightDtype::U64, bytes }
 }
 
 fn counted(given: &Weights, name: &str) -> Result<usize> {
     let tensor = given.get(name).filter(|tensor| tensor.dtype == WeightDtype::U64);
-    let bytes = tensor.and_then(|tensor| tensor.bytes.as_slice().try_into().ok());
+    let bytes = tensor.and_then(|tensor| (&*tensor.bytes).try_into().ok());
     let count = bytes.and_then(|bytes| usize::try_from(u64::from_le_bytes(bytes)).ok());
     count.ok_or_else(|| Error::data(format!("the state does not fit: no count `{name}`")))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId, ParameterValue};
 use burn::tensor::kind::{Basic, Transaction as InTransaction};
 use burn::tensor::{Bool, BoolStore, DType, Device, Int, Shape, Tensor, TensorData, Transaction};
-use refrain_core::weights::{WeightDtype, WeightTensor, Weights};
+use refrain_core::weights::{TensorBytes, WeightDtype, WeightTensor, Weights};
 use refrain_core::{Error, Escaped, Result, list_names};
 
 /// How many of the tensors that do not fit a message names.
@@ -32,11 +32,24 @@ pub(crate) fn export<M: Module>(model: &M) -> Result<Weights> {
             DType::Bool(BoolStore::U32) => {
                 data.as_bytes().chunks_exact(4).map(|word| u8::from(word != [0; 4])).collect()
             }
-            _ => data.as_bytes().to_vec(),
+            _ => bytes(data),
         };
         tensors.push(WeightTensor { name, shape, dtype, bytes });
     }
     Ok(Weights { tensors })
+}
+
+/// What was read from a device, without a second copy.
+pub(crate) fn bytes(data: TensorData) -> TensorBytes {
+    struct Read(TensorData);
+
+    impl AsRef<[u8]> for Read {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+
+    TensorBytes::held_by(Read(data))
 }
 
 /// Checks that `weights` are the model's: all names, shapes, element types, and nothing else.
@@ -268,7 +281,7 @@ impl Writer<'_> {
             DType::Bool(BoolStore::U32) => {
                 given.bytes.iter().flat_map(|&byte| u32::from(byte).to_le_bytes()).collect()
             }
-            _ => given.bytes.clone(),
+            _ => given.bytes.to_vec(),
         };
         let data = TensorData::from_bytes_vec(bytes, given.shape.clone(), old.dtype());
         let device: Device = old.device().without_autodiff();

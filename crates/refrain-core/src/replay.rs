@@ -253,7 +253,7 @@ impl ModelAccess for RecordedLearner {
     }
 
     fn set_weights(&mut self, weights: &Weights) -> Result {
-        let bytes = weights.get("epoch").map(|tensor| tensor.bytes.as_slice());
+        let bytes = weights.get("epoch").map(|tensor| &*tensor.bytes);
         let Some(&[a, b, c, d, e, f, g, h]) = bytes else {
             return Err(Error::data("no tensor `epoch` of two f32"));
         };

@@ -1,5 +1,6 @@
 //! A snapshot of a model's weights: named arrays on the host, exact to the bit.
 
+mod bytes;
 mod header;
 
 use std::io;
@@ -7,6 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+pub use bytes::TensorBytes;
 use header::{Entry, METADATA, MOST_BYTES, byte_length};
 
 use crate::error::{Error, Escaped, Result};
@@ -25,7 +27,7 @@ pub struct WeightTensor {
     /// Element type.
     pub dtype: WeightDtype,
     /// Elements in row-major order, little endian.
-    pub bytes: Vec<u8>,
+    pub bytes: TensorBytes,
 }
 
 /// Element types of weights.
@@ -183,7 +185,7 @@ impl Weights {
             match average.dtype {
                 WeightDtype::F32 => average_f32(&mut average.bytes, &new.bytes, keep),
                 WeightDtype::F64 => average_f64(&mut average.bytes, &new.bytes, keep),
-                _ => average.bytes.clone_from(&new.bytes),
+                _ => average.bytes = new.bytes.clone(),
             }
         }
         Ok(())
@@ -305,7 +307,7 @@ impl Weights {
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self> {
         let (entries, data) = header::read(bytes)?;
         let tensor = |Entry { name, shape, dtype, place }: Entry| {
-            let bytes = data.get(place).unwrap_or_default().to_vec();
+            let bytes = data.get(place).unwrap_or_default().to_vec().into();
             WeightTensor { name, shape, dtype, bytes }
         };
         Ok(Self { tensors: entries.into_iter().map(tensor).collect() })
@@ -415,7 +417,7 @@ mod tests {
             name: "count".into(),
             shape: vec![1],
             dtype: WeightDtype::U8,
-            bytes: vec![byte],
+            bytes: vec![byte].into(),
         };
         let mut counts = Weights { tensors: vec![count(1)] };
         counts.average_with(&Weights { tensors: vec![count(5)] }, 0.9).unwrap();

@@ -13,7 +13,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
+use refrain_core::callbacks::LambdaCallback;
 use refrain_core::checkpoint::{Checkpoints, ResumePoint, inspect, verify};
 use refrain_core::files::Files;
 use refrain_core::testing::{Script, ScriptLearner};
@@ -196,6 +198,47 @@ fn what_the_run_did_not_make_stays() {
 }
 
 /// Changes the manifest of checkpoint 2, and seals it again.
+#[test]
+fn copies_by_links_keep_what_they_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoints, backup) = (run(&folder).join("checkpoints"), folder.path().join("backup"));
+    fs::create_dir(&backup).unwrap();
+    let target = folder.path().join("target");
+    fs::write(&target, "mine").unwrap();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let (from, to, seen, aim) =
+        (checkpoints.clone(), backup.clone(), Arc::clone(&kept), target.clone());
+    // As `cp --archive --link` after each epoch; and one file is replaced by a link.
+    let copy = LambdaCallback::new("backup").on_epoch_end(move |run, _| {
+        let files =
+            content(&from).into_iter().filter(|(path, _)| path.is_file() && !path.is_symlink());
+        for (i, (path, bytes)) in files.enumerate() {
+            let copy = to.join(format!("{}-{i}", run.progress.epoch));
+            fs::hard_link(&path, &copy)?;
+            seen.lock().unwrap().push((copy, bytes));
+            if run.progress.epoch == 2 && path.ends_with("state.json") {
+                fs::remove_file(&path)?;
+                symlink(&aim, path)?;
+            }
+        }
+        Ok(())
+    });
+    let script = Script::losses(&[4.0, 3.0, 2.0, 1.0, 0.5, 0.25]);
+    let options = Checkpoints::in_dir(run(&folder)).keep(1).wait(true);
+    let mut trainer = Trainer::new(script.learner(), 0.1).callback(copy).checkpoints(options);
+    trainer.fit(&script.data(), Fit::epochs(6).verbose(0)).unwrap();
+    let kept = kept.lock().unwrap();
+    // Four files in front of each epoch's end but the first, and those of dropped ones.
+    assert!(kept.len() > 5 * 4, "{}", kept.len());
+    for (path, bytes) in &*kept {
+        assert!(fs::read(path).unwrap() == *bytes, "{} was written over", path.display());
+    }
+    assert_eq!(fs::read_to_string(target).unwrap(), "mine");
+    // Nothing is left of those that were dropped.
+    let left: Vec<_> = fs::read_dir(checkpoints).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["000006"]);
+}
+
 fn forge(folder: &TempDir, change: impl FnOnce(&mut Map<String, Value>)) {
     let path = newest(folder, "manifest.json");
     let mut fields: Map<String, Value> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();

@@ -165,7 +165,7 @@ fn what_could_not_be_read_back_is_not_written() {
         name: name.into(),
         shape: shape.into(),
         dtype: WeightDtype::F32,
-        bytes: vec![0; n],
+        bytes: vec![0; n].into(),
     };
     for (tensors, part) in [
         (vec![tensor("w", &[2], 4)], "tensor `w` has 4 bytes, which are not those of F32"),

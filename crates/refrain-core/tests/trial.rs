@@ -37,7 +37,7 @@ impl Quadratic {
 
 fn one(value: f64) -> Weights {
     let mut weights = Weights::from_f32([("w", vec![1], vec![0.0])]);
-    weights.tensors[0].bytes = value.to_le_bytes().to_vec();
+    weights.tensors[0].bytes = value.to_le_bytes().to_vec().into();
     weights
 }
 

@@ -127,7 +127,7 @@ fn are_checked_before_anything_is_changed() {
             "weights do not fit the model: `dense.bias` is F16, and the model's is F32",
         ),
         (
-            broken(|w| w.tensors[1].bytes.truncate(5)),
+            broken(|w| w.tensors[1].bytes.to_mut().truncate(5)),
             "weights do not fit the model: `dense.bias` has 5 bytes, and [3] of F32 make 12",
         ),
         (

@@ -78,7 +78,7 @@ use crate::state::{State, exact_float};
 ///
 /// // The script's weight counts the updates: two until the end of the best epoch.
 /// let weights = Weights::load(&best)?;
-/// assert_eq!(weights.get("w").unwrap().bytes, 2.0_f32.to_le_bytes());
+/// assert_eq!(weights.f32s("w"), Some(vec![2.0]));
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
 ///

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::journal::Record;
 use super::saver::{Saved, Saver};
 use super::snapshot::{Loaded, Position, RunState, SavedCallback, Snapshot};
-use super::store::{Committed, name};
+use super::store::{Committed, Store, name};
 use super::{Checkpoints, OnSaveFailure};
 use crate::error::{Error, Result};
 use crate::event::{Event, Hook};
@@ -120,7 +120,7 @@ impl Saving {
         match saved {
             Saved::Committed(_, None) => {}
             Saved::Committed(_, Some(error)) => {
-                lines.push(format!("warning: an old checkpoint is still there: {error}"));
+                lines.push(still_there(&error));
             }
             Saved::Flawed { step, flaw } => {
                 self.last = None;
@@ -158,6 +158,10 @@ impl Saving {
         self.saver.record(&Record::End { outcome: outcome.to_owned(), by, reason })?;
         self.saver.sync()
     }
+}
+
+fn still_there(error: &Error) -> String {
+    format!("warning: an old checkpoint is still there: {error}")
 }
 
 impl<L: Learner> Session<'_, L> {
@@ -335,6 +339,11 @@ impl<L: Learner> Session<'_, L> {
     /// After callbacks were told the end: waits for the last checkpoint, which was written meanwhile.
     pub(crate) fn wait_for_end(&mut self) -> Result {
         self.wait_for_save();
+        if let Some(saving) = &mut self.saving
+            && let Err(error) = saving.saver.with_store(Store::remove_spare)
+        {
+            self.tell(&[still_there(&error)]);
+        }
         self.fail_after_epoch(false)
     }
 

@@ -5,7 +5,7 @@
 //! run.lock        held while a process trains
 //! journal.jsonl   what happened
 //! checkpoints/000017/   manifest.json, and the files that it names
-//! checkpoints/.tmp-…    being written or removed
+//! checkpoints/.tmp-…    being written or removed, or dropped, for the next one to be written into
 //! quarantine/     damaged checkpoints; never removed
 //! ```
 //!
@@ -30,7 +30,7 @@ use super::manifest::{
 use super::shared_journal::SharedJournal;
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
-use crate::files::{Files, Kind, Lock, folder_of, is_left_beside};
+use crate::files::{DiskFile, Files, Kind, Lock, folder_of, is_left_beside};
 
 /// Files that a checkpoint may have beside its manifest.
 pub(super) const PARTS: [&str; 4] = [STATE, WEIGHTS, OPTIMIZER, TENSORS];
@@ -75,6 +75,9 @@ pub(super) struct Store {
     /// The newest of them that was due, where the run may have to go back to it.
     guarded: Option<u64>,
     guards: bool,
+    /// A checkpoint that was dropped, whose files the next one is written into: that costs a third
+    /// of the time and half of the work of making files and removing them.
+    spare: Option<PathBuf>,
     journal: Arc<SharedJournal>,
     _lock: HeldLock,
 }
@@ -145,6 +148,7 @@ impl Store {
             kept: Vec::new(),
             guarded: None,
             guards: false,
+            spare: None,
             journal: Arc::new(SharedJournal::new(journal)),
             _lock: lock,
         };
@@ -196,6 +200,7 @@ impl Store {
             kept,
             guarded: None,
             guards: false,
+            spare: None,
             journal: Arc::new(SharedJournal::new(open)),
             _lock: lock,
         };
@@ -226,8 +231,10 @@ impl Store {
         // Also where it fails: the name may be there then.
         self.next = number.saturating_add(1);
         let folder = self.checkpoints();
-        let tmp = tmp(&self.files, &folder, &self.run, number)?;
-        let written = self.write(&tmp, number, snapshot).and_then(|()| {
+        let spare = self.spare.take();
+        let is_spare = spare.is_some();
+        let tmp = spare.map_or_else(|| tmp(&self.files, &folder, &self.run, number), Ok)?;
+        let written = self.write(&tmp, is_spare, number, snapshot).and_then(|()| {
             // The records that lead to the checkpoint, before it.
             self.journal.sync()?;
             let to = folder.join(name(number));
@@ -254,29 +261,39 @@ impl Store {
         Ok(committed)
     }
 
-    fn write(&self, tmp: &Path, number: u64, snapshot: &Snapshot) -> Result {
+    /// Writes all files into the folder `tmp`, which is there already if it `is_spare`.
+    fn write(&self, tmp: &Path, is_spare: bool, number: u64, snapshot: &Snapshot) -> Result {
         let disk = self.files.disk();
-        disk.create_folder(tmp).map_err(|e| Error::file("create the folder", tmp, e))?;
-        let mut parts = Vec::new();
-        let mut put = |file: &str, write: &dyn Fn(&mut Put<'_>) -> io::Result<()>| -> Result {
-            let path = tmp.join(file);
+        if !is_spare {
+            disk.create_folder(tmp).map_err(|e| Error::file("create the folder", tmp, e))?;
+        }
+        let mut parts: Vec<Part> = Vec::new();
+        let mut put = |name: &str, write: &dyn Fn(&mut Put<'_>) -> io::Result<()>| -> Result {
+            let path = tmp.join(name);
             let mut hash = XxHash3_128::new();
             let mut bytes = 0;
             let mut written = || {
-                let mut file = disk.create_new(&path)?;
+                let mut file = self.open_part(&path, is_spare)?;
                 write(&mut |chunk| {
                     hash.write(chunk);
+                    file.write_at(bytes, chunk)?;
                     bytes += chunk.len() as u64;
-                    file.append(chunk)
+                    Ok(())
                 })?;
-                file.sync()
+                finish_part(&mut *file, bytes)
             };
             written().map_err(|e| Error::file("write", &path, e))?;
             let xxh3 = Part::digits(hash.finish_128());
-            parts.push(Part { file: file.to_owned(), bytes, xxh3 });
+            parts.push(Part { file: name.to_owned(), bytes, xxh3 });
             Ok(())
         };
         snapshot.write(&mut put)?;
+        if is_spare {
+            // What the dropped one had and this one has not.
+            for name in PARTS.into_iter().filter(|name| !parts.iter().any(|p| p.file == *name)) {
+                self.files.remove(&tmp.join(name))?;
+            }
+        }
         let place = &snapshot.state.position;
         let manifest = Manifest {
             format: FORMAT,
@@ -294,12 +311,27 @@ impl Store {
         let text = manifest.to_text()?;
         let path = tmp.join(MANIFEST);
         let written = || {
-            let mut file = disk.create_new(&path)?;
-            file.append(text.as_bytes())?;
-            file.sync()
+            let mut file = self.open_part(&path, is_spare)?;
+            file.write_at(0, text.as_bytes())?;
+            finish_part(&mut *file, text.len() as u64)
         };
         written().map_err(|e| Error::file("write", &path, e))?;
         sync(&self.files, tmp)
+    }
+
+    /// A file to write from its beginning: one that is there, in a folder that `is_spare`, or a new
+    /// one.
+    fn open_part(&self, path: &Path, is_spare: bool) -> io::Result<Box<dyn DiskFile>> {
+        let disk = self.files.disk();
+        if is_spare {
+            match disk.open_to_reuse(path) {
+                Ok(file) => return Ok(file),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                // Somebody has linked it, to keep it: his stays as it is.
+                Err(_) => disk.remove_file(path)?,
+            }
+        }
+        disk.create_new(path)
     }
 
     /// From now on keeps the newest checkpoint that was due, whatever is taken after it.
@@ -323,8 +355,13 @@ impl Store {
             let Some(at) = self.kept.iter().take(beyond).position(|n| !is_guarded(n)) else {
                 return Ok(());
             };
-            remove_checkpoint(&self.files, &self.folder, &self.run, self.kept[at])?;
+            let dropped = take_name(&self.files, &self.folder, &self.run, self.kept[at])?;
             self.kept.remove(at);
+            match dropped {
+                Some(dropped) if self.spare.is_none() => self.spare = Some(dropped),
+                Some(dropped) => remove_parts(&self.files, &dropped)?,
+                None => {}
+            }
         }
     }
 
@@ -344,6 +381,14 @@ impl Store {
         Ok(None)
     }
 
+    /// Removes what is left of a dropped checkpoint, where no other is to be written into it.
+    ///
+    /// # Errors
+    /// When something cannot be removed; the next process removes it.
+    pub(super) fn remove_spare(&mut self) -> Result {
+        self.spare.take().map_or(Ok(()), |spare| remove_parts(&self.files, &spare))
+    }
+
     /// Removes all that this run has written here: the backup of a run that has come to its end.
     ///
     /// # Errors
@@ -353,6 +398,7 @@ impl Store {
             remove_checkpoint(&self.files, &self.folder, &self.run, oldest)?;
             self.kept.remove(0);
         }
+        self.remove_spare()?;
         let disk = self.files.disk();
         // Not empty where somebody else's files are in it: then they stay.
         let _ = disk.remove_folder(&self.checkpoints());
@@ -361,6 +407,21 @@ impl Store {
         let _ = disk.remove_folder(&self.folder);
         Ok(())
     }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Of a run that was not ended; what stays is removed by the next process.
+        let _ = self.remove_spare();
+    }
+}
+
+/// Cuts off what a dropped checkpoint's file had beyond `bytes`, and makes the file durable.
+fn finish_part(file: &mut dyn DiskFile, bytes: u64) -> io::Result<()> {
+    if file.len()? > bytes {
+        file.set_len(bytes)?;
+    }
+    file.sync()
 }
 
 /// A free name for a folder that is being written or removed.
@@ -592,17 +653,23 @@ fn quarantine(files: &Files, folder: &Path, number: u64) -> Result<String> {
 
 /// Removes a checkpoint: first from the names, then its files.
 fn remove_checkpoint(files: &Files, folder: &Path, run: &str, number: u64) -> Result {
+    let dropped = take_name(files, folder, run, number)?;
+    dropped.map_or(Ok(()), |dropped| remove_parts(files, &dropped))
+}
+
+/// Takes a checkpoint's name from it, durably; returns where it is now. `None`: it was removed by
+/// hand.
+fn take_name(files: &Files, folder: &Path, run: &str, number: u64) -> Result<Option<PathBuf>> {
     let checkpoints = folder.join(CHECKPOINTS);
     let from = checkpoints.join(name(number));
     let gone = tmp(files, &checkpoints, run, number)?;
     match files.disk().rename(&from, &gone) {
-        // Removed by hand meanwhile.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         renamed => renamed.map_err(|e| Error::file("remove", &from, e))?,
     }
-    // Or a power cut might leave the name and take the files.
+    // Or a power cut might leave the name and take the files, or what they held.
     sync(files, &checkpoints)?;
-    remove_parts(files, &gone)
+    Ok(Some(gone))
 }
 
 /// Removes what this library writes into a checkpoint's folder, and the folder where it is empty

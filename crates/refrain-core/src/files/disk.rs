@@ -65,6 +65,13 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// When it cannot be written.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
+    /// Opens a regular file to [write over](DiskFile::write_at) what it holds.
+    ///
+    /// # Errors
+    /// `NotFound` where nothing is. Where writing over it could reach somebody else: it is no regular
+    /// file, has another name too, or the system does not tell.
+    fn open_to_reuse(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
     /// Gives a file or a folder another name, in one step; a file of that name is replaced.
     ///
     /// # Errors
@@ -124,6 +131,12 @@ pub trait DiskFile: fmt::Debug + Send {
     /// # Errors
     /// What the operating system says; a part may have been written.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes at a place, over what is there and beyond the end.
+    ///
+    /// # Errors
+    /// What the operating system says; a part may have been written.
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Cuts the file off, or fills it up with zeros.
     ///
@@ -189,6 +202,17 @@ impl Disk for RealDisk {
         Ok(Box::new(file))
     }
 
+    fn open_to_reuse(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        if !matches!(self.kind(path)?, Kind::File(_)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
+        }
+        let file = OpenOptions::new().write(true).open(path)?;
+        if !has_one_name(&file)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has another name too"));
+        }
+        Ok(Box::new(file))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -229,6 +253,20 @@ impl Disk for RealDisk {
     }
 }
 
+/// Whether a file would be gone with its name.
+#[cfg(unix)]
+fn has_one_name(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = file.metadata()?;
+    Ok(metadata.is_file() && metadata.nlink() == 1)
+}
+
+/// It cannot be told there.
+#[cfg(not(unix))]
+fn has_one_name(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Whether `path` is still a name of this file.
 #[cfg(unix)]
 fn is_there(file: &File, path: &Path) -> io::Result<bool> {
@@ -258,6 +296,12 @@ impl DiskFile for File {
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes)
+    }
+
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(at))?;
+        self.write_all(bytes)?;
+        self.seek(SeekFrom::End(0)).map(drop)
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {

@@ -184,7 +184,7 @@ impl ModelAccess for ScriptLearner {
     }
 
     fn set_weights(&mut self, weights: &Weights) -> Result {
-        let bytes = weights.get("w").and_then(|tensor| tensor.bytes.as_slice().try_into().ok());
+        let bytes = weights.get("w").and_then(|tensor| (&*tensor.bytes).try_into().ok());
         let bytes = bytes.ok_or_else(|| Error::data("no tensor `w` of one f32"))?;
         self.weight = f32::from_le_bytes(bytes);
         Ok(())
@@ -214,7 +214,7 @@ impl ModelAccess for ScriptLearner {
     }
 
     fn set_optimizer_state(&mut self, state: &Weights) -> Result {
-        let bytes = state.get("updates").and_then(|tensor| tensor.bytes.as_slice().try_into().ok());
+        let bytes = state.get("updates").and_then(|tensor| (&*tensor.bytes).try_into().ok());
         self.optimizer_updates = bytes.map_or(0.0, f32::from_le_bytes);
         Ok(())
     }

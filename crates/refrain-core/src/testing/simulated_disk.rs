@@ -79,6 +79,7 @@ pub enum Call {
     List,
     CreateNew,
     Open,
+    OpenToReuse,
     Rename,
     RemoveFile,
     RemoveFolder,
@@ -87,6 +88,7 @@ pub enum Call {
     Lock,
     Len,
     Append,
+    WriteAt,
     SetLen,
     Sync,
 }
@@ -94,7 +96,10 @@ pub enum Call {
 impl Call {
     /// Whether it changes what is there, or what is durable.
     pub fn changes(self) -> bool {
-        !matches!(self, Self::Kind | Self::Resolve | Self::Read | Self::List | Self::Len)
+        !matches!(
+            self,
+            Self::Kind | Self::Resolve | Self::Read | Self::List | Self::Len | Self::OpenToReuse
+        )
     }
 }
 
@@ -561,9 +566,16 @@ impl Machine {
         }
     }
 
-    /// Writes at the end: a block an effect, then the length.
+    /// Writes at the end.
     fn append(&mut self, file: Inode, bytes: &[u8]) -> io::Result<()> {
-        let mut at = self.live.file(file)?.length;
+        let length = self.live.file(file)?.length;
+        self.write_at(file, length, bytes)
+    }
+
+    /// Writes at a place: a block an effect, then the length where it is another.
+    fn write_at(&mut self, file: Inode, at: usize, bytes: &[u8]) -> io::Result<()> {
+        let length = self.live.file(file)?.length;
+        let mut at = at;
         let mut rest = bytes;
         while !rest.is_empty() {
             let (block, later) = rest.split_at(rest.len().min(self.block - at % self.block));
@@ -571,7 +583,7 @@ impl Machine {
             at += block.len();
             rest = later;
         }
-        if !bytes.is_empty() {
+        if at > length {
             self.act(Effect::Length { file, length: at });
         }
         Ok(())
@@ -618,6 +630,14 @@ impl Disk for SimulatedDisk {
         let mut machine = self.machine();
         machine.begin(Call::Open, path)?;
         let inode = machine.find_or_create(path)?;
+        Ok(self.open_file(path, inode))
+    }
+
+    fn open_to_reuse(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut machine = self.machine();
+        machine.begin(Call::OpenToReuse, path)?;
+        let inode = machine.live.find(path)?;
+        machine.live.file(inode)?;
         Ok(self.open_file(path, inode))
     }
 
@@ -727,6 +747,16 @@ impl DiskFile for OpenFile {
         machine.append(self.inode, bytes)
     }
 
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let at = usize::try_from(at).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut machine = self.disk.machine();
+        if let Err((error, part)) = machine.count(Call::WriteAt, &self.path) {
+            machine.write_at(self.inode, at, bytes.get(..part).unwrap_or(bytes))?;
+            return Err(error);
+        }
+        machine.write_at(self.inode, at, bytes)
+    }
+
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         let mut machine = self.disk.machine();
         machine.begin(Call::SetLen, &self.path)?;
@@ -760,7 +790,7 @@ mod tests {
         let [path, other] = paths.map(|path| root.join(path));
         let kind = |e: io::Error| e.kind();
         let bytes = what.to_le_bytes();
-        match what % 10 {
+        match what % 11 {
             0 => format!(
                 "{:?}",
                 disk.kind(&path).map_err(kind).map(|found| match found {
@@ -789,6 +819,15 @@ mod tests {
                 };
                 format!("{:?}", disk.open(&path).and_then(cut).map_err(kind))
             }
+            9 => {
+                let write = |mut file: Box<dyn DiskFile>| {
+                    file.write_at(what >> 8 & 15, &bytes)?;
+                    file.append(b"end")?;
+                    file.len()
+                };
+                // Systems differ in how they refuse a folder.
+                format!("{:?}", disk.open_to_reuse(&path).and_then(write).ok())
+            }
             _ => {
                 let append = |mut file: Box<dyn DiskFile>| {
                     file.append(&bytes)?;
@@ -814,7 +853,7 @@ mod tests {
                 operate(&disk, Path::new("/"), what, two),
                 operate(&RealDisk, folder.path(), what, two),
                 "step {step}: operation {} of {two:?}",
-                what % 10
+                what % 11
             );
         }
         assert!(disk.contents().len() > 1);

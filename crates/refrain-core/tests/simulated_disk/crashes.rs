@@ -137,8 +137,9 @@ impl Story {
 /// The operations that write.
 fn appended(disk: &SimulatedDisk) -> Vec<usize> {
     let operations = disk.operations();
-    let writes = operations.iter().enumerate().filter(|(_, op)| op.call == Call::Append);
-    writes.map(|(index, _)| index).collect()
+    let writes = [Call::Append, Call::WriteAt];
+    let of_them = operations.iter().enumerate().filter(|(_, op)| writes.contains(&op.call));
+    of_them.map(|(index, _)| index).collect()
 }
 
 impl Truth {

@@ -161,7 +161,8 @@ pub fn killed(plan: Plan, block: usize) -> SimulatedDisk {
         let entries = JournalText::parse(&journal(disk)).entries;
         let committed = |e: &&Entry| matches!(e.record, Record::Checkpoint { .. });
         entries.iter().filter(committed).count() == 2
-            && disk.contents().keys().any(|path| path.to_string_lossy().contains("-000003-"))
+            // The third is written into a new folder, or into that of the first.
+            && disk.contents().keys().any(|path| path.to_string_lossy().contains("-00000"))
     };
     let mut inside = disk.recorded();
     inside.retain(is_inside);

@@ -144,7 +144,7 @@ mod tests {
     fn every_element_type_is_read() {
         let one = |dtype, bytes: &[u8]| {
             let bytes = bytes.to_vec();
-            elements(&WeightTensor { name: "w".into(), shape: vec![1], dtype, bytes })
+            elements(&WeightTensor { name: "w".into(), shape: vec![1], dtype, bytes: bytes.into() })
         };
         for (dtype, bytes, expected) in [
             (WeightDtype::F64, &2.5_f64.to_le_bytes()[..], 2.5),
