@@ -12,6 +12,10 @@ use refrain::prelude::*;
 use refrain::weights::Weights;
 use refrain::{Access, Activation, AnyTensor, SequentialBuilder};
 
+/// As in the command `refrain`: it keeps memory between steps.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[path = "../../peers/commands.rs"]
 mod commands;
 

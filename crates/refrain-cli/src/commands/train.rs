@@ -29,7 +29,9 @@ pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
     let signals = Signals::handle()?;
     let is_verbose = args.verbose > 0;
     let threads = args.threads.map_or(0, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(Error::wrap)?;
+    // This thread is one of them: it does not wait for others to take up each small piece of work.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+    pool.build_global().map_err(Error::wrap)?;
     let attempt = Attempt { args, registry, signals: &signals, began };
     let mut why = None;
     let (recipe, mut folder) = if args.resume {

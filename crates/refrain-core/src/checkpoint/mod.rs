@@ -141,8 +141,9 @@ impl Checkpoints {
         self
     }
 
-    /// How many are kept, the newest. ≥ 1; default 2. An older one is removed after a newer one is
-    /// durable.
+    /// How many are kept, the newest. ≥ 1; default 2. An older one is dropped after a newer one is
+    /// durable; until the run ends its files stay, for the next one to be written into: the disk
+    /// needs room for one more.
     pub fn keep(mut self, newest: usize) -> Self {
         self.keep = newest;
         self
