@@ -26,12 +26,19 @@ pub struct SummaryRow {
     pub output_shape: Vec<usize>,
     /// Number of its weights.
     pub parameters: usize,
+    /// How many of them are trained.
+    pub trainable: usize,
+    /// Shapes of those that are trained, in the layer's order.
+    pub trained_shapes: Vec<Vec<usize>>,
+    /// About how many numbers a training step keeps of each sample for the backward pass: the
+    /// output, and what else the layer's gradient needs.
+    pub kept: usize,
 }
 
 impl Summary {
     /// All weights.
     pub fn parameters(&self) -> usize {
-        self.trainable + self.non_trainable
+        self.trainable.saturating_add(self.non_trainable)
     }
 }
 
@@ -136,6 +143,9 @@ mod tests {
             type_name: type_name.to_owned(),
             output_shape: vec![units],
             parameters,
+            trainable: parameters,
+            trained_shapes: Vec::new(),
+            kept: units,
         };
         let summary = Summary {
             rows: vec![

@@ -216,6 +216,11 @@ impl Conv2dLayer {
         }
     }
 
+    /// Whether it and a max pooling that follows are one operation.
+    pub(super) fn pools_in_one_pass(&self) -> bool {
+        matches!(self.activation, Activation::Relu | Activation::Linear)
+    }
+
     /// This layer and the max pooling that follows it, at once; `None` where they are not one.
     pub(super) fn forward_pooled(&self, x: &Tensor<2>, pool: &Windows) -> Option<Tensor<2>> {
         let relu = match self.activation {
