@@ -187,7 +187,7 @@ fn the_quoted_run_is_the_run_of_this_version() {
     let recipe = Recipe::builtin(&["fit.epochs=1".into()]).unwrap();
     let data = recipe.load_data().unwrap();
     let mut trainer = recipe.trainer(&data).unwrap();
-    let history = trainer.fit(&data, recipe.fit().verbose(0)).unwrap();
+    let history = trainer.fit(&data, recipe.fit(&data).verbose(0)).unwrap();
     for (name, value) in history.last().unwrap().iter() {
         let quoted = line.split(&format!(" - {name}: ")).nth(1).unwrap();
         let quoted: f64 = quoted.split(' ').next().unwrap().parse().unwrap();

@@ -1,6 +1,8 @@
 //! Where batches come from.
 
-use crate::error::Result;
+use std::ops::Range;
+
+use crate::error::{Error, Result};
 
 /// Samples that can be gathered into batches by index.
 ///
@@ -36,6 +38,14 @@ pub trait Dataset {
     /// When the samples cannot be had; ends the run.
     fn batch(&self, indices: &[usize]) -> Result<Self::Batch>;
 
+    /// Says which samples the next call of [`batch`](Self::batch) is likely to want, so that they can
+    /// be gathered meanwhile. Called after each batch, before it is trained on.
+    ///
+    /// A hint alone: what a batch holds depends on its indices, never on this. Does nothing by default.
+    fn prefetch(&self, next: &[usize]) {
+        let _ = next;
+    }
+
     /// The class of a sample, for `class_weight`; `None` where samples have no class.
     fn class(&self, index: usize) -> Option<usize> {
         let _ = index;
@@ -45,5 +55,91 @@ pub trait Dataset {
     /// Whether there are no samples.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// A stretch of a data set: some samples in a row.
+///
+/// # Example
+/// ```
+/// use refrain_core::{Dataset as _, Part};
+/// # use refrain_core::{Dataset, Result};
+/// # struct Squares(usize);
+/// # impl Dataset for Squares {
+/// #     type Batch = Vec<f32>;
+/// #     fn len(&self) -> usize { self.0 }
+/// #     fn batch(&self, indices: &[usize]) -> Result<Vec<f32>> {
+/// #         Ok(indices.iter().map(|&i| (i * i) as f32).collect())
+/// #     }
+/// # }
+/// let squares = Squares(10);
+/// let tail = Part::new(&squares, 8..10)?;
+/// assert_eq!(tail.len(), 2);
+/// assert_eq!(tail.batch(&[0, 1])?, [64.0, 81.0]);
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Part<'a, D: ?Sized> {
+    data: &'a D,
+    range: Range<usize>,
+}
+
+impl<'a, D: Dataset + ?Sized> Part<'a, D> {
+    /// The samples `range` of `data`.
+    ///
+    /// # Errors
+    /// When `data` has fewer.
+    pub fn new(data: &'a D, range: Range<usize>) -> Result<Self> {
+        if range.start > range.end || range.end > data.len() {
+            return Err(Error::data(format!(
+                "samples {} to {} of a data set that has {}",
+                range.start,
+                range.end,
+                data.len()
+            )));
+        }
+        Ok(Self { data, range })
+    }
+
+    /// All samples of `data`.
+    pub fn all(data: &'a D) -> Self {
+        Self { data, range: 0..data.len() }
+    }
+
+    fn shift(&self, indices: &[usize]) -> Vec<usize> {
+        // Beyond the end stays beyond it.
+        indices.iter().map(|index| index.saturating_add(self.range.start)).collect()
+    }
+}
+
+impl<D: ?Sized> Clone for Part<'_, D> {
+    fn clone(&self) -> Self {
+        Self { data: self.data, range: self.range.clone() }
+    }
+}
+
+impl<D: Dataset + ?Sized> Dataset for Part<'_, D> {
+    type Batch = D::Batch;
+
+    fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<D::Batch> {
+        if let Some(index) = indices.iter().find(|index| **index >= self.len()) {
+            return Err(Error::data(format!(
+                "there is no sample {index} in this part of a data set; it has {}",
+                self.len()
+            )));
+        }
+        self.data.batch(&self.shift(indices))
+    }
+
+    fn prefetch(&self, next: &[usize]) {
+        self.data.prefetch(&self.shift(next));
+    }
+
+    fn class(&self, index: usize) -> Option<usize> {
+        (index < self.len()).then(|| self.data.class(index + self.range.start))?
     }
 }

@@ -4,7 +4,9 @@
 mod recipe;
 mod registry;
 
-pub use recipe::{RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner};
+pub use recipe::{
+    RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner, RecipeSamples,
+};
 pub use registry::Registry;
 
 pub use refrain_burn::*;

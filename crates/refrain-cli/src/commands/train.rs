@@ -201,7 +201,7 @@ impl Attempt<'_> {
     /// Trains, and writes what belongs to the end.
     fn fit(&self, recipe: &Recipe, folder: &RunFolder, prepared: Prepared) -> Result<u8> {
         let Prepared { data, mut trainer, parameters, .. } = prepared;
-        let result = trainer.fit(&data, recipe.fit().verbose(self.args.verbose));
+        let result = trainer.fit(&data, recipe.fit(&data).verbose(self.args.verbose));
         if let Err(error) = &result
             && (error.is_config() || !trainer.holds_folder())
         {

@@ -78,7 +78,7 @@ impl Recipe {
             trainer = trainer.checkpoints(Checkpoints::in_dir(folder));
         }
         let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
-        let mut check = trainer.check(data, self.fit())?;
+        let mut check = trainer.check(data, self.fit(data))?;
         check.findings.extend(self.model_findings(data, outputs));
         check.findings.extend(self.fit_findings(&check.plan, data.len()));
         check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

@@ -24,7 +24,7 @@ use toml_edit::DocumentMut;
 use crate::registry::Registry;
 
 pub use check::RecipeCheck;
-pub use data::RecipeData;
+pub use data::{RecipeData, RecipeSamples};
 pub use preview::RateChange;
 
 /// A recipe longer than this is none.
@@ -326,12 +326,17 @@ impl Recipe {
 
     /// What is known of the run before it begins.
     fn plan(&self) -> Result<RunPlan> {
-        self.fit().plan(&self.load_data()?)
+        let data = self.load_data()?;
+        self.fit(&data).plan(&data)
     }
 
-    /// Options of `fit`.
-    pub fn fit(&self) -> RecipeFit<'static> {
-        self.fit.options(self.data.validation_split)
+    /// Options of `fit` on `data`, the recipe's own.
+    pub fn fit<'a>(&self, data: &'a RecipeData) -> RecipeFit<'a> {
+        let fit = self.fit.options(self.data.validation_split);
+        match data.validation_data() {
+            Some(test) => fit.validation_data(test),
+            None => fit,
+        }
     }
 }
 
