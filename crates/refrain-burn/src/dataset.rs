@@ -205,6 +205,16 @@ impl<I, T> ArrayDataset<I, T> {
         &self.sample_shape
     }
 
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let targets = match &self.targets {
+            HostTargets::None => 0,
+            HostTargets::Labels { labels, .. } => size_of_val(labels.as_slice()),
+            HostTargets::Rows { values, .. } => size_of_val(values.as_slice()),
+        };
+        (size_of_val(self.inputs.as_slice()) + targets) as u64
+    }
+
     /// A hash of all that the data set holds: shapes, inputs, targets. 32 hexadecimal digits.
     ///
     /// Tells data that has changed since a run began; it withstands no forger.

@@ -5,7 +5,8 @@ mod recipe;
 mod registry;
 
 pub use recipe::{
-    RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner, RecipeSamples,
+    DataPart, MemoryEstimate, MemoryLimit, RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit,
+    RecipeLearner, RecipeSamples, RecipeSummary,
 };
 pub use registry::Registry;
 

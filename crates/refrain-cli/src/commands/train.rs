@@ -7,11 +7,11 @@ use refrain::checkpoint::{Checkpoints, RunReport};
 use refrain::console::Console;
 use refrain::files::Files;
 use refrain::{
-    Ending, Error, ModelAccess as _, Recipe, RecipeCheck, RecipeData, RecipeLearner, Registry,
-    Result, Trainer,
+    Ending, ModelAccess as _, Recipe, RecipeCheck, RecipeData, RecipeLearner, Registry, Result,
+    Trainer,
 };
 
-use super::load;
+use super::{load, use_threads};
 use crate::args::TrainArgs;
 use crate::output::{complain, say};
 use crate::resume::{self, Found, Past};
@@ -28,8 +28,7 @@ pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
     let began = Instant::now();
     let signals = Signals::handle()?;
     let is_verbose = args.verbose > 0;
-    let threads = args.threads.map_or(0, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(Error::wrap)?;
+    use_threads(args.threads)?;
     let attempt = Attempt { args, registry, signals: &signals, began };
     let mut why = None;
     let (recipe, mut folder) = if args.resume {

@@ -85,6 +85,12 @@ impl RecipeData {
         self.samples.sample_shape()
     }
 
+    /// Memory that all samples take, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let test = self.test.as_ref().map_or(0, ArrayDataset::bytes);
+        self.samples.bytes().saturating_add(test)
+    }
+
     /// Number of classes, where samples have labels: the largest label plus 1.
     pub fn classes(&self) -> Option<usize> {
         let test = self.test.as_ref().and_then(ArrayDataset::classes);

@@ -4,28 +4,36 @@ mod check;
 mod checkpoint;
 mod compile;
 mod data;
+mod evaluate;
 mod fit;
+mod memory;
+mod memory_limit;
 mod model;
 mod overrides;
 mod preview;
 mod reader;
 mod replay;
+mod summary;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
+use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential, SequentialBuilder};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Trainer};
+use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Severity, Trainer};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;
 
 pub use check::RecipeCheck;
 pub use data::{RecipeData, RecipeSamples};
+pub use evaluate::DataPart;
+pub use memory::MemoryEstimate;
+pub use memory_limit::MemoryLimit;
 pub use preview::RateChange;
+pub use summary::RecipeSummary;
 
 /// A recipe longer than this is none.
 const MAX_BYTES: u64 = 1 << 20;
@@ -266,18 +274,33 @@ impl Recipe {
     /// # Errors
     /// When the layers do not fit the data or each other, or the weights not the layers.
     pub fn trainer(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
-        let trainer = self.trainer_without_check(data)?;
-        // Before the first batch, and before anything is written.
-        let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
-        self.check_loss(data, outputs).map_err(|e| e.context(&self.origin))?;
-        Ok(trainer)
+        let model = self.outline(data)?;
+        // Before the first batch, and before anything is written or allocated.
+        self.check_loss(data, model.output_shape()).map_err(|e| e.context(&self.origin))?;
+        if let Some(finding) = self.memory_finding(&model.summary(), data)?
+            && finding.severity == Severity::Error
+        {
+            return Err(Error::config(finding.to_string()).context(&self.origin));
+        }
+        self.trainer_of(self.build(data)?, true)
     }
 
-    fn trainer_without_check(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
-        let in_recipe = |e: Error| e.context(&self.origin);
-        let layers = self.model.layers.clone();
-        let model = Sequential::input(data.sample_shape()).layers(layers).build(self.seed);
-        let model = model.map_err(in_recipe)?;
+    fn layers(&self, data: &RecipeData) -> SequentialBuilder {
+        Sequential::input(data.sample_shape()).layers(self.model.layers.clone())
+    }
+
+    /// The model with its initial weights.
+    fn build(&self, data: &RecipeData) -> Result<Sequential> {
+        self.layers(data).build(self.seed).map_err(|e| e.context(&self.origin))
+    }
+
+    /// The model without weights: shapes and names.
+    fn outline(&self, data: &RecipeData) -> Result<Sequential> {
+        self.layers(data).outline().map_err(|e| e.context(&self.origin))
+    }
+
+    /// Trains `model`, this recipe's; `reads_weights` where the recipe has a file of them.
+    fn trainer_of(&self, model: Sequential, reads_weights: bool) -> Result<Trainer<RecipeLearner>> {
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
         let learner = BurnLearner::new(model, optimizer, self.compile.loss.clone());
@@ -285,14 +308,18 @@ impl Recipe {
         for metric in &self.compile.metrics {
             trainer = trainer.metric(metric.clone());
         }
-        if let Some(weights) = self.model.read_weights() {
-            trainer.load_weights(self.folder.join(weights)).map_err(in_recipe)?;
+        if let Some(weights) = self.model.read_weights().filter(|_| reads_weights) {
+            let loaded = trainer.load_weights(self.folder.join(weights));
+            loaded.map_err(|e| e.context(&self.origin))?;
         }
         Ok(trainer)
     }
 
-    /// Whether the loss can compare so many outputs with labels.
-    fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
+    /// Whether the loss can compare outputs of this shape with labels.
+    fn check_loss(&self, data: &RecipeData, output_shape: &[usize]) -> Result {
+        let &[outputs] = output_shape else {
+            return Err(self.not_a_vector(output_shape));
+        };
         let problem = match self.compile.loss {
             AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
             AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
@@ -309,6 +336,18 @@ impl Recipe {
              loss = \"sparse_categorical_crossentropy\"",
             Loss::<Tensor<2>>::name(&self.compile.loss)
         )))
+    }
+
+    /// The model gives an image or a sequence, where a loss takes a vector.
+    fn not_a_vector(&self, output_shape: &[usize]) -> Error {
+        let last = self.model.layers.last();
+        let name = last.map_or("", |layer| layer.name().unwrap_or(layer.type_name()));
+        Error::config(format!(
+            "layer {} `{name}`, the last one, gives the shape {output_shape:?}, and loss `{}` takes \
+             vectors of the shape [outputs]; put {{ type = \"flatten\" }} and a dense layer behind it",
+            self.model.layers.len(),
+            Loss::<Tensor<2>>::name(&self.compile.loss)
+        ))
     }
 
     /// The optimizer with its learning rate, new.
