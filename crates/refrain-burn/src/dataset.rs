@@ -205,6 +205,15 @@ impl<I, T> ArrayDataset<I, T> {
         &self.sample_shape
     }
 
+    /// The axes of a sample's targets, where they are rows of numbers; `None` where there are class
+    /// labels, or no targets.
+    pub fn target_shape(&self) -> Option<&[usize]> {
+        match &self.targets {
+            HostTargets::Rows { sample_shape, .. } => Some(sample_shape),
+            _ => None,
+        }
+    }
+
     /// Memory that it takes, in bytes.
     pub fn bytes(&self) -> u64 {
         let targets = match &self.targets {

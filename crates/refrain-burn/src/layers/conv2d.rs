@@ -160,13 +160,18 @@ impl Conv2d {
             )));
         }
         let [height, width] = windows.size;
+        // Each is below 2³¹, and their product is not.
         let area = height * width;
-        let inputs = channels / groups * area;
+        let inputs = (channels / groups).saturating_mul(area);
         if inputs.checked_mul(filters).is_none_or(|weights| weights > MAX_WEIGHTS) {
+            let allowed = match MAX_WEIGHTS / inputs {
+                0 => "a smaller kernel_size".to_owned(),
+                most => format!("filters up to {most}"),
+            };
             return Err(place.error(format!(
-                "{filters} filters of {inputs} inputs each make more than {MAX_WEIGHTS} weights; \
-                 allowed here: filters up to {}",
-                (MAX_WEIGHTS / inputs).max(1)
+                "{filters} filters with kernel_size {:?} have {inputs} inputs each, of the shape {:?}, \
+                 which makes more than {MAX_WEIGHTS} weights (8 GiB); allowed here: {allowed}",
+                windows.size, place.input_shape
             )));
         }
         let output_shape = windows.output_shape(filters, place)?;

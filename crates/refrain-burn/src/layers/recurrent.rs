@@ -280,7 +280,7 @@ impl Options {
         let most = most.min(MAX_WEIGHTS / (gates * features)).max(1);
         if units > most {
             return Err(place.error(format!(
-                "{features} features and {units} units make more than {MAX_WEIGHTS} weights; \
+                "{features} features and {units} units make more than {MAX_WEIGHTS} weights (8 GiB); \
                  allowed here: units up to {most}"
             )));
         }

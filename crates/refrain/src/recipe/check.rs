@@ -95,6 +95,7 @@ impl Recipe {
         if let Err(error) = self.check_loss(data, output_shape) {
             found.push(Finding::error("loss-mismatch", error.to_string()).option("loss"));
         }
+        found.extend(self.metric_findings(data, output_shape));
         let outputs = output_shape.last().copied().unwrap_or(1);
         let classes = data.classes();
         if let (AnyLoss::SparseCategoricalCrossentropy(_), Some(classes)) =

@@ -85,6 +85,11 @@ impl RecipeData {
         self.samples.sample_shape()
     }
 
+    /// Axes of a sample's targets; `None` where there are class labels.
+    pub(super) fn target_shape(&self) -> Option<&[usize]> {
+        self.samples.target_shape()
+    }
+
     /// Memory that all samples take, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         let test = self.test.as_ref().map_or(0, ArrayDataset::bytes);

@@ -14,12 +14,12 @@ mod preview;
 mod reader;
 mod replay;
 mod summary;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential, SequentialBuilder};
+use refrain_burn::{AnyLoss, BurnLearner, Optimizer, Sequential, SequentialBuilder};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
 use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Severity, Trainer};
@@ -277,9 +277,9 @@ impl Recipe {
         let model = self.outline(data)?;
         // Before the first batch, and before anything is written or allocated.
         self.check_loss(data, model.output_shape()).map_err(|e| e.context(&self.origin))?;
-        if let Some(finding) = self.memory_finding(&model.summary(), data)?
-            && finding.severity == Severity::Error
-        {
+        let mut findings = self.metric_findings(data, model.output_shape());
+        findings.extend(self.memory_finding(&model.summary(), data)?);
+        if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Error) {
             return Err(Error::config(finding.to_string()).context(&self.origin));
         }
         self.trainer_of(self.build(data)?, true)
@@ -313,41 +313,6 @@ impl Recipe {
             loaded.map_err(|e| e.context(&self.origin))?;
         }
         Ok(trainer)
-    }
-
-    /// Whether the loss can compare outputs of this shape with labels.
-    fn check_loss(&self, data: &RecipeData, output_shape: &[usize]) -> Result {
-        let &[outputs] = output_shape else {
-            return Err(self.not_a_vector(output_shape));
-        };
-        let problem = match self.compile.loss {
-            AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
-            AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
-            AnyLoss::BinaryCrossentropy(_)
-                if outputs == 1 && data.classes().is_some_and(|classes| classes > 2) =>
-            {
-                "takes the classes 0 and 1"
-            }
-            _ if outputs == 1 => return Ok(()),
-            _ => "takes as many targets as there are outputs",
-        };
-        Err(Error::config(format!(
-            "loss `{}` {problem}, and this data has one label a sample for {outputs} outputs; use \
-             loss = \"sparse_categorical_crossentropy\"",
-            Loss::<Tensor<2>>::name(&self.compile.loss)
-        )))
-    }
-
-    /// The model gives an image or a sequence, where a loss takes a vector.
-    fn not_a_vector(&self, output_shape: &[usize]) -> Error {
-        let last = self.model.layers.last();
-        let name = last.map_or("", |layer| layer.name().unwrap_or(layer.type_name()));
-        Error::config(format!(
-            "layer {} `{name}`, the last one, gives the shape {output_shape:?}, and loss `{}` takes \
-             vectors of the shape [outputs]; put {{ type = \"flatten\" }} and a dense layer behind it",
-            self.model.layers.len(),
-            Loss::<Tensor<2>>::name(&self.compile.loss)
-        ))
     }
 
     /// The optimizer with its learning rate, new.
