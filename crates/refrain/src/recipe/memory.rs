@@ -1,5 +1,6 @@
 //! What a run needs of memory, known before anything of it is allocated.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use refrain_burn::{Optimizer, Summary};
@@ -101,7 +102,8 @@ impl MemoryEstimate {
             Bytes(optimizer),
             Bytes(data)
         );
-        let largest = (1..).zip(&model.rows).max_by_key(|(_, row)| row.parameters);
+        let rows = (1..).zip(&model.rows);
+        let largest = rows.min_by_key(|(_, row)| Reverse(row.parameters));
         let largest = largest.map_or(String::new(), |(place, row)| {
             let weights = Bytes(bytes(row.parameters));
             format!("layer {place} `{}` alone has {weights} of weights", row.name)
