@@ -126,18 +126,18 @@ fn a_run_without_final_weights_has_those_of_its_newest_checkpoint() {
             std::fs::write(&weights, left).unwrap();
         }
         let done = evaluate(&place, &[]);
-        let text = "`run` (killed) has no final weights; those of checkpoint 000003 are used, from \
+        let text = "`run` (killed) has no final weights; those of checkpoint 000004 are used, from \
                     the end of epoch 3";
         assert!(done.stderr.contains(text), "{}", done.stderr);
         assert_eq!(numbers(done), of_epoch(&history, 2));
     }
     // The newest is damaged: the one before it.
-    let file = place.path("run/checkpoints/000003/weights.safetensors");
+    let file = place.path("run/checkpoints/000004/weights.safetensors");
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(file, bytes).unwrap();
     let done = evaluate(&place, &[]);
-    assert!(done.stderr.contains("warning: checkpoint 000003 is damaged"), "{}", done.stderr);
+    assert!(done.stderr.contains("warning: checkpoint 000004 is damaged"), "{}", done.stderr);
     assert_eq!(numbers(done), of_epoch(&history, 1));
     // None is left.
     std::fs::remove_dir_all(place.path("run/checkpoints")).unwrap();
