@@ -78,9 +78,6 @@ pub trait Dataset {
 ///         rows.extend(indices.iter().flat_map(|&i| [i as f32, (i * i) as f32]));
 ///         Ok(())
 ///     }
-///     fn fingerprint(&self) -> Result<String> {
-///         Ok("squares to 100".into())
-///     }
 /// }
 /// let mut rows = Vec::new();
 /// Squares.read(&[3], &mut rows)?;
@@ -104,12 +101,6 @@ pub trait RowSource: Send + Sync {
     fn prefetch(&self, next: &[usize]) {
         let _ = next;
     }
-
-    /// What tells these rows from others, without reading all of them.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    fn fingerprint(&self) -> Result<String>;
 
     /// Whether there are none.
     fn is_empty(&self) -> bool {

@@ -48,27 +48,7 @@ impl Converted {
         let path = self.folder.join(format!("{key}.rows"));
         if !path.exists() {
             let mut out = Writer::new(&path)?;
-            let encoding = array.header.encoding;
-            let chunk = AT_ONCE * encoding.element.size();
-            array
-                .with_bytes(|bytes| {
-                    let mut buffer = vec![0; chunk];
-                    let mut values = Vec::with_capacity(AT_ONCE);
-                    let mut left = rows * width * encoding.element.size();
-                    let mut at = array.header.data_start;
-                    while left > 0 {
-                        let n = left.min(chunk);
-                        let part = buffer.get_mut(..n).unwrap_or_default();
-                        crate::arrays::read_exactly(bytes, part, at)?;
-                        values.clear();
-                        encoding.decode(part, &mut values);
-                        out.append(&values)?;
-                        at += n as u64;
-                        left -= n;
-                    }
-                    Ok(())
-                })
-                .map_err(|error| error.context(label))?;
+            array.each_rows(AT_ONCE, |values| out.append(&values))?;
             out.commit()?;
         }
         FileRows::of_f32(&path, *rows, width)

@@ -8,12 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use refrain_core::{Error, Result, RowSource};
-use sha2::{Digest as _, Sha256};
 
 use crate::arrays::{ArrayFile, Element, Encoding, open};
-
-/// Rows that a fingerprint looks at.
-const LOOKED_AT: usize = 4096;
 
 /// Rows in a file, each found by its position: memory holds the rows of two batches, however many
 /// there are. A thread reads those that are [prefetched](RowSource::prefetch).
@@ -184,24 +180,6 @@ impl RowSource for FileRows {
         if wishes.is_some_and(|wishes| wishes.send(next.to_vec()).is_ok()) {
             ahead.asked = Some(next.to_vec());
         }
-    }
-
-    /// Of the length of the file and of 4,096 rows spread over it: to read all would take as long as
-    /// an epoch.
-    fn fingerprint(&self) -> Result<String> {
-        let RowFile { rows, width, divisor, channels_last, .. } = *self.file;
-        let mut hash = Sha256::new();
-        hash.update(format!("{rows} × {width}, / {divisor}, {channels_last:?}"));
-        let looked_at = rows.min(LOOKED_AT);
-        let mut row = Vec::with_capacity(width);
-        for i in 0..looked_at {
-            row.clear();
-            // The first and the last among them.
-            let index = if looked_at < 2 { i } else { i * (rows - 1) / (looked_at - 1) };
-            self.file.read(&[index], &mut row)?;
-            row.iter().for_each(|value| hash.update(value.to_le_bytes()));
-        }
-        Ok(crate::hexadecimal(&hash.finalize()))
     }
 }
 

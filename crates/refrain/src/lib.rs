@@ -5,7 +5,8 @@ mod recipe;
 mod registry;
 
 pub use recipe::{
-    RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner, RecipeSamples,
+    Preparation, RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner,
+    RecipeSamples,
 };
 pub use registry::Registry;
 

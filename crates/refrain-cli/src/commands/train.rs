@@ -154,7 +154,7 @@ impl Attempt<'_> {
 
     /// Builds what the run is made of; nothing is written.
     fn prepare(&self, recipe: &Recipe, folder: &RunFolder) -> Result<Prepared> {
-        let data = recipe.load_data()?;
+        let data = recipe.load_data_with(self.is_verbose(), &self.signals.stop())?;
         let check = recipe.check(&data, folder.path())?;
         if let Some(error) = check.error() {
             return Err(error);

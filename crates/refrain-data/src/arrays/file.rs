@@ -9,7 +9,7 @@ use refrain_core::{Error, Result};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::element::Element;
-use super::header::{Array, Header, Length};
+use super::header::{Array, Header, Length, read_exactly};
 use super::{idx, npy};
 
 /// An archive of more files than this is no set of arrays.
@@ -150,6 +150,11 @@ impl ArrayFile {
         self.name.as_deref()
     }
 
+    /// The same array under a name.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
     /// What it is called in messages: `` `data.npz`, x_train ``.
     pub fn label(&self) -> String {
         label(&self.path, self.name())
@@ -163,6 +168,45 @@ impl ArrayFile {
         let length = self.place.length();
         self.with_bytes(|bytes| self.header.clone().read(bytes, length))
             .map_err(|error| error.context(self.label()))
+    }
+
+    /// Reads all rows, the first axis, at most so many at a time, and hands their numbers to `f` in
+    /// order. Memory holds those rows alone, unless the array is in Fortran's order.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is cut off or damaged; what `f` returns.
+    pub fn each_rows(&self, most: usize, mut f: impl FnMut(Vec<f32>) -> Result) -> Result {
+        let [rows, row @ ..] = self.shape() else {
+            return Err(Error::data(format!(
+                "{} is a single number; rows are wanted",
+                self.label()
+            )));
+        };
+        // Its size was checked against the file.
+        let width: usize = row.iter().product();
+        if self.header.is_fortran {
+            let all = self.read()?.values;
+            return all.chunks(most.max(1) * width.max(1)).try_for_each(|rows| f(rows.to_vec()));
+        }
+        let encoding = self.header.encoding;
+        let size = width * encoding.element.size();
+        self.with_bytes(|bytes| {
+            let mut buffer = Vec::new();
+            let mut at = self.header.data_start;
+            let mut left = *rows;
+            while left > 0 && size > 0 {
+                let n = left.min(most.max(1));
+                buffer.resize(n * size, 0);
+                read_exactly(bytes, &mut buffer, at)
+                    .map_err(|error| error.context(self.label()))?;
+                let mut values = Vec::with_capacity(n * width);
+                encoding.decode(&buffer, &mut values);
+                f(values)?;
+                at += buffer.len() as u64;
+                left -= n;
+            }
+            Ok(())
+        })
     }
 
     /// Where the numbers begin in the file, if they lie there as they are and row after row.
@@ -181,7 +225,7 @@ impl ArrayFile {
     pub(crate) fn with_bytes<T>(&self, f: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         let skip = |reader: &mut dyn Read| -> Result {
             let mut header = vec![0; usize::try_from(self.header.data_start).unwrap_or(0)];
-            super::header::read_exactly(reader, &mut header, 0)
+            read_exactly(reader, &mut header, 0)
         };
         match self.place {
             Place::Plain { .. } => {

@@ -11,6 +11,5 @@ pub(crate) use element::Encoding;
 pub use file::ArrayFile;
 pub(crate) use file::open;
 pub use header::Array;
-pub(crate) use header::read_exactly;
 pub use idx::read_idx;
 pub use npy::read_npy;

@@ -70,6 +70,56 @@ impl CsvTable {
     }
 }
 
+impl CsvTable {
+    /// A table of `width` columns of numbers; the first line is a header where it holds text.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has another number of columns.
+    pub fn of_numbers(path: &Path, width: usize) -> Result<Self> {
+        let mut records = Records::open(path, b',')?;
+        let Some(first) = records.next()? else {
+            return Err(Error::data(format!("`{}` is empty", path.display())));
+        };
+        if first.len() != width {
+            return Err(first.place.error(format_args!(
+                "{} columns, and the model takes {width} numbers a sample",
+                first.len()
+            )));
+        }
+        let mut has_header = false;
+        for index in 0..width {
+            has_header |= Field::of(first.text(index)?) == Field::Text;
+        }
+        let names = match has_header {
+            true => names(first)?,
+            false => (0..width).map(|i| i.to_string()).collect(),
+        };
+        let column =
+            |(index, name)| Column { name, index, kind: ColumnKind::Number { fill: None } };
+        Ok(Self {
+            columns: names.into_iter().enumerate().map(column).collect(),
+            target: Target::None,
+            unknown: Unknown::Error,
+            delimiter: ',',
+            has_header,
+            fields: width,
+        })
+    }
+
+    /// Number of rows of a file, which is read for it.
+    ///
+    /// # Errors
+    /// When it cannot be read, naming the line.
+    pub fn count_rows(path: &Path, options: &CsvOptions) -> Result<usize> {
+        let mut records = Records::open(path, options.delimiter)?;
+        let mut rows = 0_usize;
+        while records.next()?.is_some() {
+            rows += 1;
+        }
+        Ok(rows.saturating_sub(usize::from(options.has_header)))
+    }
+}
+
 /// The first line of a file without a header, which had to be read to count its columns.
 pub(super) struct FirstRow {
     place: Place,

@@ -18,13 +18,13 @@ use refrain_burn::burn::tensor::Tensor;
 use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Trainer};
+use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, StopHandle, Trainer};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;
 
 pub use check::RecipeCheck;
-pub use data::{RecipeData, RecipeSamples};
+pub use data::{Preparation, RecipeData, RecipeSamples};
 pub use preview::RateChange;
 
 /// A recipe longer than this is none.
@@ -196,11 +196,19 @@ impl Recipe {
     /// # Errors
     /// When the current folder is unknown, which relative paths need.
     pub fn to_toml(&self) -> Result<String> {
-        let Some(absolute) = self.weights_file()? else {
+        let weights = self.weights_file()?;
+        let paths = self.data.paths();
+        if weights.is_none() && paths.is_empty() {
             return Ok(self.text.clone());
-        };
+        }
         let mut document: DocumentMut = self.text.parse().map_err(Error::wrap)?;
-        document["model"]["weights"] = toml_edit::value(absolute.display().to_string());
+        if let Some(weights) = weights {
+            document["model"]["weights"] = toml_edit::value(weights.display().to_string());
+        }
+        for (key, path) in paths {
+            let absolute = std::path::absolute(self.folder.join(path))?;
+            document["data"][key] = toml_edit::value(absolute.display().to_string());
+        }
         Ok(document.to_string())
     }
 
@@ -231,7 +239,37 @@ impl Recipe {
     /// # Errors
     /// When it cannot be read.
     pub fn load_data(&self) -> Result<RecipeData> {
-        self.data.load()
+        self.load_data_with(true, &StopHandle::default())
+    }
+
+    /// As [`load_data`](Self::load_data). `is_verbose`: whether a download shows its progress, on
+    /// standard error. `stop` ends one.
+    ///
+    /// # Errors
+    /// As [`load_data`](Self::load_data).
+    pub fn load_data_with(&self, is_verbose: bool, stop: &StopHandle) -> Result<RecipeData> {
+        self.data.load(&self.loading(is_verbose, stop))
+    }
+
+    fn loading<'a>(&'a self, is_verbose: bool, stop: &'a StopHandle) -> data::Loading<'a> {
+        data::Loading {
+            folder: &self.folder,
+            targets_are_classes: matches!(
+                self.compile.loss,
+                AnyLoss::SparseCategoricalCrossentropy(_)
+            ),
+            is_verbose,
+            stop,
+        }
+    }
+
+    /// What is known of the data without loading or downloading it: the number of training samples,
+    /// those among them that a `validation_split` holds out, and the axes of one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn data_shape(&self) -> Result<(usize, Vec<usize>)> {
+        self.data.shape(&self.loading(false, &StopHandle::default()))
     }
 
     /// The recipe's callbacks, in order. What they write goes into `folder`.
@@ -274,9 +312,18 @@ impl Recipe {
     }
 
     fn trainer_without_check(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
+        self.trainer_on(data.sample_shape())
+    }
+
+    /// As [`trainer`](Self::trainer), for samples of this shape, whatever they are trained towards: to
+    /// predict with.
+    ///
+    /// # Errors
+    /// When the layers do not fit the samples or each other, or the weights not the layers.
+    pub fn trainer_on(&self, sample_shape: &[usize]) -> Result<Trainer<RecipeLearner>> {
         let in_recipe = |e: Error| e.context(&self.origin);
         let layers = self.model.layers.clone();
-        let model = Sequential::input(data.sample_shape()).layers(layers).build(self.seed);
+        let model = Sequential::input(sample_shape).layers(layers).build(self.seed);
         let model = model.map_err(in_recipe)?;
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
@@ -293,6 +340,20 @@ impl Recipe {
 
     /// Whether the loss can compare so many outputs with labels.
     fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
+        let loss = Loss::<Tensor<2>>::name(&self.compile.loss);
+        if let Some(width) = data.target_width() {
+            return match self.compile.loss {
+                AnyLoss::SparseCategoricalCrossentropy(_) => Err(Error::config(format!(
+                    "loss `{loss}` takes one label a sample, and this data has {width} numbers; use loss \
+                     = \"categorical_crossentropy\" for one-hot classes, \"mse\" for numbers to be met"
+                ))),
+                _ if width != outputs => Err(Error::config(format!(
+                    "the model has {outputs} outputs, and the data {width} targets a sample; give the \
+                     last layer units = {width}"
+                ))),
+                _ => Ok(()),
+            };
+        }
         let problem = match self.compile.loss {
             AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
             AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
@@ -305,9 +366,8 @@ impl Recipe {
             _ => "takes as many targets as there are outputs",
         };
         Err(Error::config(format!(
-            "loss `{}` {problem}, and this data has one label a sample for {outputs} outputs; use \
-             loss = \"sparse_categorical_crossentropy\"",
-            Loss::<Tensor<2>>::name(&self.compile.loss)
+            "loss `{loss}` {problem}, and this data has one label a sample for {outputs} outputs; use \
+             loss = \"sparse_categorical_crossentropy\""
         )))
     }
 
