@@ -279,6 +279,21 @@ impl<I, T> ArrayDataset<I, T> {
         &self.sample_shape
     }
 
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let targets = match &self.targets {
+            HostTargets::None => 0,
+            HostTargets::Labels { labels, .. } => size_of_val(labels.as_slice()),
+            HostTargets::Rows { values, .. } => size_of_val(values.as_slice()),
+        };
+        let inputs = match &self.inputs {
+            Inputs::Memory(inputs) => size_of_val(inputs.as_slice()),
+            // They stay on the disk.
+            Inputs::Rows { .. } => 0,
+        };
+        (inputs + targets) as u64
+    }
+
     /// A hash of all that the data set holds: shapes, inputs, targets. 32 hexadecimal digits. Of inputs
     /// above 256 MiB it looks at 4,096 samples spread over them.
     ///

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::tensor::{Bool, Int, Tensor};
+use refrain_core::Result;
 
-use crate::losses::{AnyLoss, Loss};
+use crate::losses::{AnyLoss, Loss, check_rows};
 use crate::targets::Targets;
 
 /// A number per sample, whose mean over an epoch's samples is told.
@@ -23,6 +24,15 @@ pub trait Metric<O, T>: Send + 'static {
     fn of_mean(&self, mean: f64) -> f64 {
         mean
     }
+
+    /// Whether outputs and targets fit each other.
+    ///
+    /// # Errors
+    /// Naming both shapes.
+    fn check(&self, outputs: &O, targets: &T) -> Result {
+        let _ = (outputs, targets);
+        Ok(())
+    }
 }
 
 impl<O, T, S> Metric<O, T> for S
@@ -35,6 +45,10 @@ where
 
     fn values(&self, outputs: O, targets: T) -> Tensor<1> {
         <S as Loss<O>>::forward(self, outputs, targets)
+    }
+
+    fn check(&self, outputs: &O, targets: &T) -> Result {
+        <S as Loss<O>>::check(self, outputs, targets)
     }
 }
 
@@ -340,6 +354,24 @@ impl Metric<Tensor<2>, Targets> for AnyMetric {
             Kind::Custom(metric) => metric.of_mean(mean),
             Kind::Root(root) => root.of_mean(mean),
             _ => mean,
+        }
+    }
+
+    fn check(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        let equal = |name: &str| {
+            let targets = targets.clone().into_rows().dims();
+            check_rows(name, outputs.dims(), targets, "")
+        };
+        match &self.kind {
+            Kind::Custom(metric) => metric.check(outputs, targets),
+            Kind::Loss(loss) => Loss::check(loss, outputs, targets),
+            Kind::BinaryAccuracy(_) | Kind::Root(_) => equal(&self.name),
+            Kind::TopK(_) if matches!(targets, Targets::Rows(_)) => equal(&self.name),
+            Kind::Accuracy(_) => match targets {
+                Targets::Rows(rows) if rows.dims()[1] != 1 => equal(&self.name),
+                _ => Ok(()),
+            },
+            Kind::TopK(_) => Ok(()),
         }
     }
 }

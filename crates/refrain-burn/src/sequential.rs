@@ -11,9 +11,10 @@ use refrain_core::{Error, Escaped, Result};
 use crate::activation::Activation;
 use crate::any_tensor::AnyTensor;
 use crate::forward::{ClosingActivation, Forward, Pass};
+use crate::initializer::Seed;
 use crate::layers::{self, Kind, Layer, LayerConfig, Place};
 use crate::summary::{Summary, SummaryRow};
-use crate::weights;
+use crate::weights::Shapes;
 
 /// A stack of layers, each taking what the one before gives.
 ///
@@ -79,15 +80,27 @@ impl Sequential {
 
     /// Layers, shapes and numbers of weights; displays as Keras' `summary()`.
     pub fn summary(&self) -> Summary {
-        let rows = self.layers.iter().map(|layer| SummaryRow {
-            name: layer.name.clone(),
-            type_name: layer.type_name.to_owned(),
-            output_shape: layer.output_shape.clone(),
-            parameters: layer.kind.num_params(),
-        });
+        let kept = layers::kept(&self.layers);
         // Without autodiff every weight looks frozen; `train` shows what training would see.
-        let (trained, frozen) = weights::count(&self.clone().train());
-        Summary { rows: rows.collect(), trainable: trained, non_trainable: frozen }
+        let layers = self.clone().train().layers;
+        let row = |(layer, kept): (Layer, usize)| {
+            let mut shapes = Shapes::default();
+            layer.kind.visit(&mut shapes);
+            let trainable = shapes.trained_len();
+            SummaryRow {
+                name: layer.name,
+                type_name: layer.type_name.to_owned(),
+                output_shape: layer.output_shape,
+                parameters: trainable.saturating_add(shapes.frozen),
+                trainable,
+                trained_shapes: shapes.trained,
+                kept,
+            }
+        };
+        let rows: Vec<SummaryRow> = layers.into_iter().zip(kept).map(row).collect();
+        let sum = |of: fn(&SummaryRow) -> usize| rows.iter().map(of).fold(0, usize::saturating_add);
+        let (trainable, parameters) = (sum(|row| row.trainable), sum(|row| row.parameters));
+        Summary { trainable, non_trainable: parameters - trainable, rows }
     }
 
     /// The same stack with each layer's weights changed.
@@ -129,6 +142,32 @@ impl SequentialBuilder {
     /// A configuration error that names the layer: a shape that does not fit, an option out of
     /// range, two layers of one name, no layers.
     pub fn build(self, seed: u64) -> Result<Sequential> {
+        self.stack(Seed::Of(seed))
+    }
+
+    /// The model without its weights: layers, names and shapes are those that [`build`](Self::build)
+    /// would make, and it takes no memory, however large they are.
+    ///
+    /// It is there to be looked at: its weights are all 0.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_burn::Sequential;
+    /// use refrain_burn::layers::Dense;
+    ///
+    /// // 4 GB of weights.
+    /// let model = Sequential::input(&[1000]).layer(Dense::new(1_000_000)).outline()?;
+    /// assert_eq!(model.summary().parameters(), 1_001_000_000);
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn outline(self) -> Result<Sequential> {
+        self.stack(Seed::Outline)
+    }
+
+    fn stack(self, seed: Seed) -> Result<Sequential> {
         if self.layers.is_empty() {
             return Err(Error::config(
                 "the model has no layers; allowed: 1 or more, for example \

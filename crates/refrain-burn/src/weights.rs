@@ -102,23 +102,37 @@ pub(crate) fn import<M: Module>(model: M, weights: &Weights) -> M {
 
 /// Elements of all float parameters: (those that are trained, the others).
 pub(crate) fn count<M: Module>(model: &M) -> (usize, usize) {
-    #[derive(Default)]
-    struct Count(usize, usize);
+    let mut shapes = Shapes::default();
+    model.visit(&mut shapes);
+    (shapes.trained_len(), shapes.frozen)
+}
 
-    impl ModuleVisitor for Count {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let elements = param.lazy_shape().num_elements();
-            if param.is_require_grad() {
-                self.0 += elements;
-            } else {
-                self.1 += elements;
-            }
+/// What a model with autodiff trains, by shape, and how much it does not. Counts do not overflow.
+#[derive(Default)]
+pub(crate) struct Shapes {
+    pub(crate) trained: Vec<Vec<usize>>,
+    pub(crate) frozen: usize,
+}
+
+impl Shapes {
+    pub(crate) fn trained_len(&self) -> usize {
+        self.trained.iter().map(|shape| len(shape)).fold(0, usize::saturating_add)
+    }
+}
+
+impl ModuleVisitor for Shapes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let shape = param.lazy_shape().to_vec();
+        if param.is_require_grad() {
+            self.trained.push(shape);
+        } else {
+            self.frozen = self.frozen.saturating_add(len(&shape));
         }
     }
+}
 
-    let mut count = Count::default();
-    model.visit(&mut count);
-    (count.0, count.1)
+fn len(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |n, &axis| n.saturating_mul(axis))
 }
 
 /// A float parameter: what an optimizer may remember something of.

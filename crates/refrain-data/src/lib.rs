@@ -18,7 +18,6 @@ mod mnist;
 
 mod converted;
 mod file_rows;
-mod memory;
 
 mod cache;
 mod download;
@@ -35,7 +34,6 @@ pub use download::{Download, RemoteFile};
 pub use file_rows::FileRows;
 pub use images::Images;
 pub use layout::to_channels_first;
-pub use memory::available_memory;
 pub use mnist::{LabelledFiles, MnistFiles};
 pub use published::Published;
 

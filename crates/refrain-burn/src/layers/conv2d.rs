@@ -160,13 +160,18 @@ impl Conv2d {
             )));
         }
         let [height, width] = windows.size;
+        // Each is below 2³¹, and their product is not.
         let area = height * width;
-        let inputs = channels / groups * area;
+        let inputs = (channels / groups).saturating_mul(area);
         if inputs.checked_mul(filters).is_none_or(|weights| weights > MAX_WEIGHTS) {
+            let allowed = match MAX_WEIGHTS / inputs {
+                0 => "a smaller kernel_size".to_owned(),
+                most => format!("filters up to {most}"),
+            };
             return Err(place.error(format!(
-                "{filters} filters of {inputs} inputs each make more than {MAX_WEIGHTS} weights; \
-                 allowed here: filters up to {}",
-                (MAX_WEIGHTS / inputs).max(1)
+                "{filters} filters with kernel_size {:?} have {inputs} inputs each, of the shape {:?}, \
+                 which makes more than {MAX_WEIGHTS} weights (8 GiB); allowed here: {allowed}",
+                windows.size, place.input_shape
             )));
         }
         let output_shape = windows.output_shape(filters, place)?;
@@ -214,6 +219,11 @@ impl Conv2dLayer {
             Activation::LogSoftmax => self.by_channel(x, |x| log_softmax(x, 1)),
             activation => activation.forward(x),
         }
+    }
+
+    /// Whether it and a max pooling that follows are one operation.
+    pub(super) fn pools_in_one_pass(&self) -> bool {
+        matches!(self.activation, Activation::Relu | Activation::Linear)
     }
 
     /// This layer and the max pooling that follows it, at once; `None` where they are not one.

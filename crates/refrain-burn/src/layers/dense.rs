@@ -70,7 +70,7 @@ impl Dense {
     pub(super) fn build(&self, place: &Place<'_>) -> Result<DenseLayer> {
         let &[inputs] = place.input_shape else {
             return Err(place.error(format!(
-                "a dense layer takes vectors, and its input has the shape {:?}; put \
+                "a dense layer takes vectors of shape [inputs], and its input has the shape {:?}; put \
                  {{ type = \"flatten\" }} before it",
                 place.input_shape
             )));
@@ -81,7 +81,7 @@ impl Dense {
         }
         if inputs.checked_mul(units).is_none_or(|weights| weights > MAX_WEIGHTS) {
             return Err(place.error(format!(
-                "{inputs} inputs and {units} units make more than {MAX_WEIGHTS} weights; allowed \
+                "{inputs} inputs and {units} units make more than {MAX_WEIGHTS} weights (8 GiB); allowed \
                  here: units up to {}",
                 (MAX_WEIGHTS / inputs).max(1)
             )));

@@ -69,10 +69,13 @@ impl Embedding {
             )));
         }
         if input_dim.checked_mul(output_dim).is_none_or(|weights| weights > MAX_WEIGHTS) {
+            let allowed = match MAX_WEIGHTS / input_dim {
+                0 => format!("input_dim up to {MAX_WEIGHTS}"),
+                most => format!("output_dim up to {most}"),
+            };
             return Err(place.error(format!(
-                "{input_dim} vectors of {output_dim} numbers make more than {MAX_WEIGHTS} \
-                 weights; allowed here: output_dim up to {}",
-                (MAX_WEIGHTS / input_dim).max(1)
+                "{input_dim} vectors of {output_dim} numbers make more than {MAX_WEIGHTS} weights (8 \
+                 GiB); allowed here: {allowed}"
             )));
         }
         let output_shape = [place.input_shape, &[output_dim]].concat();

@@ -21,6 +21,7 @@ use refrain_core::{Error, Result};
 
 use crate::activation::Activation as ActivationFunction;
 use crate::forward::Pass;
+use crate::initializer::Seed;
 
 pub use activation::Activation;
 pub use conv2d::Conv2d;
@@ -212,7 +213,7 @@ pub(crate) struct Place<'a> {
     /// Counted from 0.
     pub index: u64,
     pub input_shape: &'a [usize],
-    pub seed: u64,
+    pub seed: Seed,
     pub device: &'a Device,
 }
 
@@ -221,13 +222,25 @@ impl Place<'_> {
         self.input_shape.iter().product()
     }
 
-    /// A weight of the layer.
+    /// A weight of the layer. In an outline it has its shape, and takes no memory.
     pub(crate) fn weight<const D: usize>(
         &self,
         values: Vec<f32>,
         shape: [usize; D],
     ) -> Param<Tensor<D>> {
-        Param::from_data(TensorData::new(values, shape), self.device)
+        match self.seed {
+            Seed::Of(_) => Param::from_data(TensorData::new(values, shape), self.device),
+            Seed::Outline => Param::from_tensor(self.constant(0.0, shape)),
+        }
+    }
+
+    /// The same number everywhere.
+    pub(crate) fn constant<const D: usize>(&self, value: f64, shape: [usize; D]) -> Tensor<D> {
+        match self.seed {
+            Seed::Of(_) => Tensor::full(shape, value, self.device),
+            // One number, seen everywhere.
+            Seed::Outline => Tensor::<D>::full([1; D], value, self.device).expand(shape),
+        }
     }
 
     /// Refuses an output that is too large.
@@ -292,6 +305,31 @@ impl Layer {
         }
     }
 
+    fn kept(&self, next: Option<&Layer>) -> usize {
+        let outputs = self.output_shape.iter().fold(1_usize, |n, &axis| n.saturating_mul(axis));
+        let times = |n: usize| outputs.saturating_mul(n);
+        match &self.kind {
+            // The same numbers in another shape.
+            Kind::Flatten | Kind::Reshape => 0,
+            // One operation with the pooling, and never in memory as a whole.
+            Kind::Conv2d(conv)
+                if conv.pools_in_one_pass()
+                    && next.is_some_and(|next| matches!(next.kind, Kind::MaxPooling2d(_))) =>
+            {
+                0
+            }
+            // Positions or a mask beside the output.
+            Kind::MaxPooling2d(_) | Kind::GlobalMaxPooling2d { .. } | Kind::Dropout(_) => times(2),
+            Kind::Recurrent(layer) => layer.kept(),
+            Kind::RecurrentWithTwoBiases(layer) => layer.kept(),
+            // Centred and scaled, each of them.
+            Kind::Normalization(_) | Kind::BatchNormalization(_) | Kind::RmsNormalization(_) => {
+                times(4)
+            }
+            _ => outputs,
+        }
+    }
+
     /// Rows in, rows out: `[samples, elements of a sample]`.
     fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
         match &self.kind {
@@ -337,6 +375,13 @@ pub(crate) fn forward(layers: &[Layer], mut x: Tensor<2>, pass: Pass) -> Tensor<
     x
 }
 
+/// About how many numbers a training step keeps of each sample, by layer, for the backward pass.
+/// Measured on the CPU: what Burn's operations and our kernels hold on to.
+pub(crate) fn kept(layers: &[Layer]) -> Vec<usize> {
+    let followers = layers.iter().skip(1).map(Some).chain([None]);
+    layers.iter().zip(followers).map(|(layer, next)| layer.kept(next)).collect()
+}
+
 /// The layer's weights as a Burn module, where it has any; `$other` where not.
 macro_rules! weights {
     ($kind:expr, $module:ident => $value:expr, else $other:expr) => {
@@ -373,10 +418,6 @@ macro_rules! replace_weights {
 
 /// What Burn asks of modules, for a layer of any kind.
 impl Kind {
-    pub(crate) fn num_params(&self) -> usize {
-        weights!(self, module => Module::num_params(module), else 0)
-    }
-
     /// Whether there is anything to visit.
     pub(crate) fn has_weights(&self) -> bool {
         weights!(self, _module => true, else false)

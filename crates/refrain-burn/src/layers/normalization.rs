@@ -219,7 +219,7 @@ impl RmsNormalization {
     pub(super) fn build(&self, place: &Place<'_>) -> Result<RmsLayer> {
         check_epsilon(self.epsilon, place)?;
         let features = Features::of(place);
-        let scale = place.weight(vec![1.0; features.features], [features.features]);
+        let scale = Param::from_tensor(place.constant(1.0, [features.features]));
         Ok(RmsLayer { scale, features, epsilon: self.epsilon })
     }
 }
@@ -283,8 +283,7 @@ impl BatchNormalization {
         }
         let NormalizationLayer { gamma, beta, features, epsilon, .. } =
             self.options.build(place, None)?;
-        let statistic =
-            |value| RunningState::new(Tensor::full([features.features], value, place.device));
+        let statistic = |value| RunningState::new(place.constant(value, [features.features]));
         Ok(BatchNormalizationLayer {
             gamma,
             beta,

@@ -280,7 +280,7 @@ impl Options {
         let most = most.min(MAX_WEIGHTS / (gates * features)).max(1);
         if units > most {
             return Err(place.error(format!(
-                "{features} features and {units} units make more than {MAX_WEIGHTS} weights; \
+                "{features} features and {units} units make more than {MAX_WEIGHTS} weights (8 GiB); \
                  allowed here: units up to {most}"
             )));
         }
@@ -297,8 +297,9 @@ impl Options {
         let bias = self.use_bias.then(|| {
             let shape = bias_shape(width);
             let mut bias = self.bias_initializer.fill([shape.iter().product(), 1], &mut rng);
-            if self.unit_forget_bias {
-                bias[units..2 * units].fill(1.0);
+            // Not there in an outline.
+            if let Some(forget) = bias.get_mut(units..2 * units).filter(|_| self.unit_forget_bias) {
+                forget.fill(1.0);
             }
             place.weight(bias, shape)
         });
@@ -360,6 +361,14 @@ pub(crate) struct RecurrentLayer<const B: usize> {
 }
 
 impl<const B: usize> RecurrentLayer<B> {
+    /// Numbers that a training step keeps of each sample: what the gates are made of, what the
+    /// backward pass of each step needs, and the outputs, twice.
+    pub(super) fn kept(&self) -> usize {
+        let [units, width] = self.recurrent_kernel.lazy_shape().dims();
+        let of_step = width.saturating_add(units.saturating_mul(self.recurrence.cell.saved() + 2));
+        of_step.saturating_mul(self.recurrence.steps)
+    }
+
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let kernel = self.kernel.val();
         let steps = self.recurrence.steps;

@@ -74,7 +74,12 @@ pub trait Loss<O>: Clone + Send + 'static {
 }
 
 /// `[samples, outputs]` against rows of targets of the same shape.
-fn check_rows(loss: &str, outputs: [usize; 2], targets: [usize; 2], hint: &str) -> Result {
+pub(crate) fn check_rows(
+    loss: &str,
+    outputs: [usize; 2],
+    targets: [usize; 2],
+    hint: &str,
+) -> Result {
     if outputs == targets {
         return Ok(());
     }

@@ -74,6 +74,13 @@ pub trait Optimizer: Send + 'static {
         Err(no_momentum(momentum))
     }
 
+    /// How many numbers it remembers of a trained parameter of this shape, from the first step on; for
+    /// an estimate of memory before anything is allocated. None by default.
+    fn state_len(&self, shape: &[usize]) -> usize {
+        let _ = shape;
+        0
+    }
+
     /// What it remembers between steps; nothing by default.
     fn state(&self) -> OptimizerState {
         OptimizerState::default()

@@ -316,7 +316,7 @@ impl Common {
     }
 }
 
-fn kept<R: Rule>(rule: &R) -> impl Iterator<Item = &'static str> {
+pub(super) fn kept<R: Rule>(rule: &R) -> impl Iterator<Item = &'static str> {
     let is_kept = |slot: &&str| !R::OPTIONAL.contains(slot) || rule.keeps(slot);
     R::SLOTS.iter().copied().filter(is_kept)
 }
@@ -487,6 +487,11 @@ macro_rules! optimizer {
                     .unwrap_or_else(|| Err($crate::optimizers::no_momentum(momentum)))?;
                 self.common_mut().momentum = Some(momentum);
                 Ok(())
+            }
+
+            fn state_len(&self, shape: &[usize]) -> usize {
+                let slots = $crate::optimizers::rule::kept(self).count();
+                shape.iter().fold(slots, |n, &axis| n.saturating_mul(axis))
             }
 
             fn state(&self) -> $crate::optimizers::OptimizerState {

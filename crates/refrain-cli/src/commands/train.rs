@@ -7,11 +7,11 @@ use refrain::checkpoint::{Checkpoints, RunReport};
 use refrain::console::Console;
 use refrain::files::Files;
 use refrain::{
-    Ending, Error, ModelAccess as _, Recipe, RecipeCheck, RecipeData, RecipeLearner, Registry,
-    Result, Trainer,
+    Ending, ModelAccess as _, Recipe, RecipeCheck, RecipeData, RecipeLearner, Registry, Result,
+    Trainer,
 };
 
-use super::load;
+use super::{load, use_threads};
 use crate::args::TrainArgs;
 use crate::output::{complain, say};
 use crate::resume::{self, Found, Past};
@@ -28,8 +28,7 @@ pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
     let began = Instant::now();
     let signals = Signals::handle()?;
     let is_verbose = args.verbose > 0;
-    let threads = args.threads.map_or(0, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(Error::wrap)?;
+    use_threads(args.threads)?;
     let attempt = Attempt { args, registry, signals: &signals, began };
     let mut why = None;
     let (recipe, mut folder) = if args.resume {
@@ -171,6 +170,7 @@ impl Attempt<'_> {
         let model = trainer.learner().model()?.summary();
         let table = self.is_verbose().then(|| model.to_string());
         let (place, text) = (folder.clone(), recipe.to_toml()?);
+        let noted = recipe.reads_files().then(|| data.preparation().to_json()).transpose()?;
         let trainer = trainer
             .console(console)
             .stop_with(self.signals.stop())
@@ -180,7 +180,7 @@ impl Attempt<'_> {
             .prepare_folder(move |files| {
                 // Not before: a run that is refused has nothing to show.
                 table.iter().flat_map(|table| table.lines()).for_each(complain);
-                place.prepare(&text, files)
+                place.prepare(&text, noted.as_deref(), files)
             })
             .callback(self.signals.notice())
             .callbacks(recipe.callbacks(folder.path())?);

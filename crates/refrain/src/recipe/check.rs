@@ -68,18 +68,21 @@ impl Recipe {
     /// # Errors
     /// When the layers do not fit the data or each other.
     pub fn check(&self, data: &RecipeData, folder: &Path) -> Result<RecipeCheck> {
-        let mut trainer = self.trainer_without_check(data)?.callbacks(self.callbacks(folder)?);
-        let every = &self.checkpoint;
-        if every.every_epochs != Some(0)
-            || every.every_steps.is_some_and(|n| n > 0)
-            || every.every_seconds.is_some()
-        {
+        // Without weights: they may be more than there is memory for.
+        let model = self.outline(data)?;
+        let summary = model.summary();
+        let memory = self.memory_finding(&summary, data)?;
+        let fits = memory.as_ref().is_none_or(|finding| finding.severity != Severity::Error);
+        let trainer = self.trainer_of(model, fits)?;
+        let output_shape = trainer.learner().model()?.output_shape().to_vec();
+        let mut trainer = trainer.callbacks(self.callbacks(folder)?);
+        if self.checkpoint.takes_some() {
             // Some callbacks need them; a check takes none.
             trainer = trainer.checkpoints(Checkpoints::in_dir(folder));
         }
-        let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
         let mut check = trainer.check(data, self.fit(data))?;
-        check.findings.extend(self.model_findings(data, outputs));
+        check.findings.extend(self.model_findings(data, &output_shape));
+        check.findings.extend(memory);
         check.findings.extend(self.fit_findings(&check.plan, data.len()));
         check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let places = self.places(&check.findings)?;
@@ -87,11 +90,13 @@ impl Recipe {
     }
 
     /// Whether the last layer, the loss and the labels fit each other.
-    fn model_findings(&self, data: &RecipeData, outputs: usize) -> Vec<Finding> {
+    fn model_findings(&self, data: &RecipeData, output_shape: &[usize]) -> Vec<Finding> {
         let mut found = Vec::new();
-        if let Err(error) = self.check_loss(data, outputs) {
+        if let Err(error) = self.check_loss(data, output_shape) {
             found.push(Finding::error("loss-mismatch", error.to_string()).option("loss"));
         }
+        found.extend(self.metric_findings(data, output_shape));
+        let outputs = output_shape.last().copied().unwrap_or(1);
         let classes = data.classes();
         if let (AnyLoss::SparseCategoricalCrossentropy(_), Some(classes)) =
             (&self.compile.loss, classes)

@@ -39,6 +39,13 @@ impl Default for CheckpointRecipe {
 }
 
 impl CheckpointRecipe {
+    /// Whether any checkpoint is taken.
+    pub(super) fn takes_some(&self) -> bool {
+        self.every_epochs.is_none_or(|n| n > 0)
+            || self.every_steps.is_some_and(|n| n > 0)
+            || self.every_seconds.is_some()
+    }
+
     /// Whether the recipe has the section, and asks for checkpoints in it.
     pub(super) fn is_wanted_explicitly(&self) -> bool {
         let none = self.every_epochs.unwrap_or(0) == 0

@@ -4,28 +4,38 @@ mod check;
 mod checkpoint;
 mod compile;
 mod data;
+mod evaluate;
 mod fit;
+mod memory;
+mod memory_limit;
 mod model;
 mod overrides;
 mod preview;
 mod reader;
 mod replay;
+mod summary;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
+use refrain_burn::{AnyLoss, BurnLearner, Optimizer, Sequential, SequentialBuilder};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, StopHandle, Trainer};
+use refrain_core::{
+    BuildContext, Callback, Error, Fit, Result, RunPlan, Severity, StopHandle, Trainer,
+};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;
 
 pub use check::RecipeCheck;
 pub use data::{Preparation, RecipeData, RecipeSamples};
+pub use evaluate::DataPart;
+pub use memory::MemoryEstimate;
+pub use memory_limit::MemoryLimit;
 pub use preview::RateChange;
+pub use summary::RecipeSummary;
 
 /// A recipe longer than this is none.
 const MAX_BYTES: u64 = 1 << 20;
@@ -191,6 +201,16 @@ impl Recipe {
         self.fit.epochs
     }
 
+    /// Samples in a batch.
+    pub fn batch_size(&self) -> usize {
+        self.fit.batch_size
+    }
+
+    /// Whether the data comes from files, which may change, and not from inside the binary.
+    pub fn reads_files(&self) -> bool {
+        self.data.reads_files()
+    }
+
     /// The recipe as used: with all changes, and with input paths that hold from anywhere.
     ///
     /// # Errors
@@ -304,27 +324,37 @@ impl Recipe {
     /// # Errors
     /// When the layers do not fit the data or each other, or the weights not the layers.
     pub fn trainer(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
-        let trainer = self.trainer_without_check(data)?;
-        // Before the first batch, and before anything is written.
-        let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
-        self.check_loss(data, outputs).map_err(|e| e.context(&self.origin))?;
-        Ok(trainer)
+        let model = self.outline(data)?;
+        // Before the first batch, and before anything is written or allocated.
+        self.check_loss(data, model.output_shape()).map_err(|e| e.context(&self.origin))?;
+        let mut findings = self.metric_findings(data, model.output_shape());
+        findings.extend(self.memory_finding(&model.summary(), data)?);
+        if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Error) {
+            return Err(Error::config(finding.to_string()).context(&self.origin));
+        }
+        self.trainer_of(self.build(data)?, true)
     }
 
-    fn trainer_without_check(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
-        self.trainer_on(data.sample_shape())
+    fn layers(&self, sample_shape: &[usize]) -> SequentialBuilder {
+        Sequential::input(sample_shape).layers(self.model.layers.clone())
     }
 
-    /// As [`trainer`](Self::trainer), for samples of this shape, whatever they are trained towards: to
-    /// predict with.
-    ///
-    /// # Errors
-    /// When the layers do not fit the samples or each other, or the weights not the layers.
-    pub fn trainer_on(&self, sample_shape: &[usize]) -> Result<Trainer<RecipeLearner>> {
-        let in_recipe = |e: Error| e.context(&self.origin);
-        let layers = self.model.layers.clone();
-        let model = Sequential::input(sample_shape).layers(layers).build(self.seed);
-        let model = model.map_err(in_recipe)?;
+    /// The model with its initial weights.
+    fn build(&self, data: &RecipeData) -> Result<Sequential> {
+        self.layers(data.sample_shape()).build(self.seed).map_err(|e| e.context(&self.origin))
+    }
+
+    /// The model without weights: shapes and names.
+    fn outline(&self, data: &RecipeData) -> Result<Sequential> {
+        self.outline_on(data.sample_shape())
+    }
+
+    fn outline_on(&self, sample_shape: &[usize]) -> Result<Sequential> {
+        self.layers(sample_shape).outline().map_err(|e| e.context(&self.origin))
+    }
+
+    /// Trains `model`, this recipe's; `reads_weights` where the recipe has a file of them.
+    fn trainer_of(&self, model: Sequential, reads_weights: bool) -> Result<Trainer<RecipeLearner>> {
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
         let learner = BurnLearner::new(model, optimizer, self.compile.loss.clone());
@@ -332,43 +362,11 @@ impl Recipe {
         for metric in &self.compile.metrics {
             trainer = trainer.metric(metric.clone());
         }
-        if let Some(weights) = self.model.read_weights() {
-            trainer.load_weights(self.folder.join(weights)).map_err(in_recipe)?;
+        if let Some(weights) = self.model.read_weights().filter(|_| reads_weights) {
+            let loaded = trainer.load_weights(self.folder.join(weights));
+            loaded.map_err(|e| e.context(&self.origin))?;
         }
         Ok(trainer)
-    }
-
-    /// Whether the loss can compare so many outputs with labels.
-    fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
-        let loss = Loss::<Tensor<2>>::name(&self.compile.loss);
-        if let Some(width) = data.target_width() {
-            return match self.compile.loss {
-                AnyLoss::SparseCategoricalCrossentropy(_) => Err(Error::config(format!(
-                    "loss `{loss}` takes one label a sample, and this data has {width} numbers; use loss \
-                     = \"categorical_crossentropy\" for one-hot classes, \"mse\" for numbers to be met"
-                ))),
-                _ if width != outputs => Err(Error::config(format!(
-                    "the model has {outputs} outputs, and the data {width} targets a sample; give the \
-                     last layer units = {width}"
-                ))),
-                _ => Ok(()),
-            };
-        }
-        let problem = match self.compile.loss {
-            AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
-            AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
-            AnyLoss::BinaryCrossentropy(_)
-                if outputs == 1 && data.classes().is_some_and(|classes| classes > 2) =>
-            {
-                "takes the classes 0 and 1"
-            }
-            _ if outputs == 1 => return Ok(()),
-            _ => "takes as many targets as there are outputs",
-        };
-        Err(Error::config(format!(
-            "loss `{loss}` {problem}, and this data has one label a sample for {outputs} outputs; use \
-             loss = \"sparse_categorical_crossentropy\""
-        )))
     }
 
     /// The optimizer with its learning rate, new.

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use refrain_burn::ArrayDataset;
 use refrain_core::{Error, Result, list_names};
-use refrain_data::{
-    Array, ArrayFile, Converted, FileRows, available_memory, cache_folder, to_channels_first,
-};
+use refrain_data::{Array, ArrayFile, Converted, FileRows, cache_folder, to_channels_first};
 use serde::{Deserialize, Serialize};
 
 use super::RecipeSamples;
+use crate::recipe::MemoryLimit;
 
 /// More channels than an image has.
 const MOST_CHANNELS: usize = 4;
@@ -181,7 +180,7 @@ fn recognise(array: &ArrayFile, first: usize, last: usize) -> Result<ImageDataFo
 pub(super) fn fits(numbers: u64, in_memory: Option<bool>) -> bool {
     in_memory.unwrap_or_else(|| {
         let bytes = numbers.saturating_mul(size_of::<f32>() as u64);
-        available_memory().is_none_or(|available| bytes <= available / 2)
+        MemoryLimit::of_process().is_none_or(|limit| bytes <= limit.available / 2)
     })
 }
 

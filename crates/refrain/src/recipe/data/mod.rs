@@ -100,9 +100,15 @@ impl RecipeData {
         self.samples.classes().max(test)
     }
 
-    /// Numbers in a row of targets; `None` where samples have labels.
-    pub fn target_width(&self) -> Option<usize> {
-        self.samples.target_shape().map(|shape| shape.iter().product())
+    /// Axes of a sample's targets; `None` where there are class labels.
+    pub(super) fn target_shape(&self) -> Option<&[usize]> {
+        self.samples.target_shape()
+    }
+
+    /// Memory that all samples take, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let test = self.test.as_ref().map_or(0, ArrayDataset::bytes);
+        self.samples.bytes().saturating_add(test)
     }
 
     /// Checks all labels against the number of a model's outputs.
@@ -297,6 +303,10 @@ impl Data {
                 Ok((digits.len(), digits.shape.to_vec()))
             }
         }
+    }
+
+    pub(super) fn reads_files(&self) -> bool {
+        !matches!(self.source, Source::Digits)
     }
 
     /// The paths that a recipe names, by their keys.
