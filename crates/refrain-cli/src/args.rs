@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Loss and metrics of a run's weights
     Evaluate(EvaluateArgs),
+    /// A run's model on new inputs: CSV, NPY or NPZ
+    Predict(PredictArgs),
     /// Layers, shapes, parameters, and what training needs of memory
     Summary(SummaryArgs),
     /// Prints the built-in recipe, to start your own from
@@ -105,6 +107,30 @@ pub(crate) struct EvaluateArgs {
 impl EvaluateArgs {
     const EXIT: &str = "Prints one JSON object: {\"loss\": .., \"accuracy\": ..}. Exit status: 0 \
                         finished, 1 failed, 2 wrong usage, no run, or other data than the run's.";
+}
+
+#[derive(clap::Args)]
+#[command(after_help = PredictArgs::EXIT)]
+pub(crate) struct PredictArgs {
+    /// The run's folder: its recipe and its final weights are used; where it has none yet, those of
+    /// its newest checkpoint. Nothing in it is changed, and the training data is not needed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The inputs. CSV: the columns of the training data, with or without the targets; NPY, NPZ: an
+    /// array with the samples along its first axis
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// Samples at once [default: as many as in the run]
+    #[arg(long, value_name = "N", value_parser = batch_size)]
+    pub(crate) batch_size: Option<usize>,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+impl PredictArgs {
+    const EXIT: &str = "Prints one JSON array of outputs for each row of the input. Exit status: 0 \
+                        finished, 1 failed, 2 wrong usage or no run.";
 }
 
 /// A number of samples.

@@ -59,6 +59,7 @@ pub fn run(registry: Registry) -> ExitCode {
         Command::Preview(args) => commands::preview(&args, &registry).map(|()| FINISHED),
         Command::Replay(args) => commands::replay(&args, &registry).map(|()| FINISHED),
         Command::Evaluate(args) => commands::evaluate(&args, &registry).map(|()| FINISHED),
+        Command::Predict(args) => commands::predict(&args, &registry).map(|()| FINISHED),
         Command::Summary(args) => commands::summary(&args, &registry).map(|()| FINISHED),
         Command::Recipe => commands::recipe().map(|()| FINISHED),
         Command::Verify(args) => commands::verify(&args, &registry),

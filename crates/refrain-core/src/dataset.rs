@@ -58,6 +58,56 @@ pub trait Dataset {
     }
 }
 
+/// Rows of numbers, wherever they are kept: what a data set too large for memory is made of.
+///
+/// # Example
+/// ```
+/// use refrain_core::{Result, RowSource};
+///
+/// /// Row i is `[i, i²]`.
+/// struct Squares;
+///
+/// impl RowSource for Squares {
+///     fn len(&self) -> usize {
+///         100
+///     }
+///     fn width(&self) -> usize {
+///         2
+///     }
+///     fn read(&self, indices: &[usize], rows: &mut Vec<f32>) -> Result {
+///         rows.extend(indices.iter().flat_map(|&i| [i as f32, (i * i) as f32]));
+///         Ok(())
+///     }
+/// }
+/// let mut rows = Vec::new();
+/// Squares.read(&[3], &mut rows)?;
+/// assert_eq!(rows, [3.0, 9.0]);
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+pub trait RowSource: Send + Sync {
+    /// Number of rows.
+    fn len(&self) -> usize;
+
+    /// Numbers in a row.
+    fn width(&self) -> usize;
+
+    /// Appends the rows with these indices, in this order.
+    ///
+    /// # Errors
+    /// When one cannot be had.
+    fn read(&self, indices: &[usize], rows: &mut Vec<f32>) -> Result;
+
+    /// As [`Dataset::prefetch`].
+    fn prefetch(&self, next: &[usize]) {
+        let _ = next;
+    }
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A stretch of a data set: some samples in a row.
 ///
 /// # Example

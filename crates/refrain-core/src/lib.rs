@@ -46,7 +46,7 @@ pub use callbacks::LambdaCallback;
 pub use check::{nearest, no_metric};
 pub use combinators::{Background, CallbackExt, Conditional, Named, WithPolicy};
 pub use costs::Costs;
-pub use dataset::{Dataset, Part};
+pub use dataset::{Dataset, Part, RowSource};
 pub use error::{Error, Escaped, Result, list_names};
 pub use event::{BackwardEnd, BatchEnd, EpochEnd, Event, PredictBatchEnd, TestEnd};
 pub use finding::{Finding, RunPlan, Severity};

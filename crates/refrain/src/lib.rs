@@ -5,8 +5,8 @@ mod recipe;
 mod registry;
 
 pub use recipe::{
-    DataPart, MemoryEstimate, MemoryLimit, RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit,
-    RecipeLearner, RecipeSamples, RecipeSummary,
+    DataPart, MemoryEstimate, MemoryLimit, Preparation, RateChange, Recipe, RecipeCheck,
+    RecipeData, RecipeFit, RecipeLearner, RecipeSamples, RecipeSummary,
 };
 pub use registry::Registry;
 

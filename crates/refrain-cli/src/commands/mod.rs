@@ -3,6 +3,7 @@
 mod check;
 mod evaluate;
 mod plot;
+mod predict;
 mod preview;
 mod recipe;
 mod replay;
@@ -19,6 +20,7 @@ use refrain::{Error, Recipe, Registry, Result};
 pub(crate) use check::check;
 pub(crate) use evaluate::evaluate;
 pub(crate) use plot::plot;
+pub(crate) use predict::predict;
 pub(crate) use preview::preview;
 pub(crate) use recipe::recipe;
 pub(crate) use replay::replay;

@@ -153,7 +153,7 @@ impl Attempt<'_> {
 
     /// Builds what the run is made of; nothing is written.
     fn prepare(&self, recipe: &Recipe, folder: &RunFolder) -> Result<Prepared> {
-        let data = recipe.load_data()?;
+        let data = recipe.load_data_with(self.is_verbose(), &self.signals.stop())?;
         let check = recipe.check(&data, folder.path())?;
         if let Some(error) = check.error() {
             return Err(error);
@@ -170,6 +170,7 @@ impl Attempt<'_> {
         let model = trainer.learner().model()?.summary();
         let table = self.is_verbose().then(|| model.to_string());
         let (place, text) = (folder.clone(), recipe.to_toml()?);
+        let noted = recipe.reads_files().then(|| data.preparation().to_json()).transpose()?;
         let trainer = trainer
             .console(console)
             .stop_with(self.signals.stop())
@@ -179,7 +180,7 @@ impl Attempt<'_> {
             .prepare_folder(move |files| {
                 // Not before: a run that is refused has nothing to show.
                 table.iter().flat_map(|table| table.lines()).for_each(complain);
-                place.prepare(&text, files)
+                place.prepare(&text, noted.as_deref(), files)
             })
             .callback(self.signals.notice())
             .callbacks(recipe.callbacks(folder.path())?);

@@ -40,8 +40,22 @@ impl Recipe {
     /// When the layers do not fit the data or each other, the weights not the layers, or weights and
     /// data do not fit into memory.
     pub fn trained(&self, data: &RecipeData, weights: &Weights) -> Result<Trainer<RecipeLearner>> {
-        let model = self.outline(data)?;
-        memory::check_weights(&model.summary(), data).map_err(|e| e.context(&self.origin))?;
+        self.trained_on(data.sample_shape(), data.bytes(), weights)
+    }
+
+    /// As [`trained`](Self::trained), for samples of this shape, of which `bytes` are in memory at
+    /// once; whatever they are trained towards.
+    ///
+    /// # Errors
+    /// As [`trained`](Self::trained).
+    pub fn trained_on(
+        &self,
+        sample_shape: &[usize],
+        bytes: u64,
+        weights: &Weights,
+    ) -> Result<Trainer<RecipeLearner>> {
+        let model = self.outline_on(sample_shape)?;
+        memory::check_weights(&model.summary(), bytes).map_err(|e| e.context(&self.origin))?;
         let mut trainer = self.trainer_of(model, false)?;
         trainer.learner_mut().set_weights(weights)?;
         Ok(trainer)

@@ -173,12 +173,12 @@ impl Recipe {
 ///
 /// # Errors
 /// A configuration error with the numbers.
-pub(super) fn check_weights(model: &Summary, data: &RecipeData) -> Result {
+pub(super) fn check_weights(model: &Summary, data: u64) -> Result {
     let Some(limit) = MemoryLimit::of_process() else {
         return Ok(());
     };
     let weights = bytes(model.parameters());
-    let needed = weights.saturating_add(data.bytes());
+    let needed = weights.saturating_add(data);
     if needed <= limit.bytes {
         return Ok(());
     }
@@ -187,7 +187,7 @@ pub(super) fn check_weights(model: &Summary, data: &RecipeData) -> Result {
          smaller",
         Bytes(needed),
         Bytes(weights),
-        Bytes(data.bytes())
+        Bytes(data)
     )))
 }
 

@@ -22,13 +22,15 @@ use std::sync::Arc;
 use refrain_burn::{AnyLoss, BurnLearner, Optimizer, Sequential, SequentialBuilder};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Severity, Trainer};
+use refrain_core::{
+    BuildContext, Callback, Error, Fit, Result, RunPlan, Severity, StopHandle, Trainer,
+};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;
 
 pub use check::RecipeCheck;
-pub use data::{RecipeData, RecipeSamples};
+pub use data::{Preparation, RecipeData, RecipeSamples};
 pub use evaluate::DataPart;
 pub use memory::MemoryEstimate;
 pub use memory_limit::MemoryLimit;
@@ -199,16 +201,34 @@ impl Recipe {
         self.fit.epochs
     }
 
+    /// Samples in a batch.
+    pub fn batch_size(&self) -> usize {
+        self.fit.batch_size
+    }
+
+    /// Whether the data comes from files, which may change, and not from inside the binary.
+    pub fn reads_files(&self) -> bool {
+        self.data.reads_files()
+    }
+
     /// The recipe as used: with all changes, and with input paths that hold from anywhere.
     ///
     /// # Errors
     /// When the current folder is unknown, which relative paths need.
     pub fn to_toml(&self) -> Result<String> {
-        let Some(absolute) = self.weights_file()? else {
+        let weights = self.weights_file()?;
+        let paths = self.data.paths();
+        if weights.is_none() && paths.is_empty() {
             return Ok(self.text.clone());
-        };
+        }
         let mut document: DocumentMut = self.text.parse().map_err(Error::wrap)?;
-        document["model"]["weights"] = toml_edit::value(absolute.display().to_string());
+        if let Some(weights) = weights {
+            document["model"]["weights"] = toml_edit::value(weights.display().to_string());
+        }
+        for (key, path) in paths {
+            let absolute = std::path::absolute(self.folder.join(path))?;
+            document["data"][key] = toml_edit::value(absolute.display().to_string());
+        }
         Ok(document.to_string())
     }
 
@@ -239,7 +259,37 @@ impl Recipe {
     /// # Errors
     /// When it cannot be read.
     pub fn load_data(&self) -> Result<RecipeData> {
-        self.data.load()
+        self.load_data_with(true, &StopHandle::default())
+    }
+
+    /// As [`load_data`](Self::load_data). `is_verbose`: whether a download shows its progress, on
+    /// standard error. `stop` ends one.
+    ///
+    /// # Errors
+    /// As [`load_data`](Self::load_data).
+    pub fn load_data_with(&self, is_verbose: bool, stop: &StopHandle) -> Result<RecipeData> {
+        self.data.load(&self.loading(is_verbose, stop))
+    }
+
+    fn loading<'a>(&'a self, is_verbose: bool, stop: &'a StopHandle) -> data::Loading<'a> {
+        data::Loading {
+            folder: &self.folder,
+            targets_are_classes: matches!(
+                self.compile.loss,
+                AnyLoss::SparseCategoricalCrossentropy(_)
+            ),
+            is_verbose,
+            stop,
+        }
+    }
+
+    /// What is known of the data without loading or downloading it: the number of training samples,
+    /// those among them that a `validation_split` holds out, and the axes of one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn data_shape(&self) -> Result<(usize, Vec<usize>)> {
+        self.data.shape(&self.loading(false, &StopHandle::default()))
     }
 
     /// The recipe's callbacks, in order. What they write goes into `folder`.
@@ -285,18 +335,22 @@ impl Recipe {
         self.trainer_of(self.build(data)?, true)
     }
 
-    fn layers(&self, data: &RecipeData) -> SequentialBuilder {
-        Sequential::input(data.sample_shape()).layers(self.model.layers.clone())
+    fn layers(&self, sample_shape: &[usize]) -> SequentialBuilder {
+        Sequential::input(sample_shape).layers(self.model.layers.clone())
     }
 
     /// The model with its initial weights.
     fn build(&self, data: &RecipeData) -> Result<Sequential> {
-        self.layers(data).build(self.seed).map_err(|e| e.context(&self.origin))
+        self.layers(data.sample_shape()).build(self.seed).map_err(|e| e.context(&self.origin))
     }
 
     /// The model without weights: shapes and names.
     fn outline(&self, data: &RecipeData) -> Result<Sequential> {
-        self.layers(data).outline().map_err(|e| e.context(&self.origin))
+        self.outline_on(data.sample_shape())
+    }
+
+    fn outline_on(&self, sample_shape: &[usize]) -> Result<Sequential> {
+        self.layers(sample_shape).outline().map_err(|e| e.context(&self.origin))
     }
 
     /// Trains `model`, this recipe's; `reads_weights` where the recipe has a file of them.
