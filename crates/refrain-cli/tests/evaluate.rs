@@ -210,3 +210,44 @@ fn what_cannot_be_evaluated() {
     place.write("run/recipe.toml", "no recipe");
     evaluate(&place, &["--data", "train"]).fails(2, &["recipe.toml, line 1"]);
 }
+
+#[test]
+fn other_data_than_the_runs_is_refused_or_accepted() {
+    let place = Place::new();
+    let rows = |n: usize| -> String {
+        let row = |i: usize| format!("{},{},{}\n", i % 7, i % 5, (i % 7) * (i % 5));
+        format!("a,b,product\n{}", (0..n).map(row).collect::<String>())
+    };
+    place.write("table.csv", rows(50));
+    place.write(
+        "x.toml",
+        "[data]\nsource = \"csv\"\npath = \"table.csv\"\ntarget = \"product\"\nvalidation_split = 0.2\n\
+         [model]\nlayers = [{ type = \"dense\", units = 1 }]\n[compile]\noptimizer = \"adam\"\n\
+         loss = \"mse\"\nmetrics = [\"mae\"]\n[fit]\nepochs = 2\n",
+    );
+    place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
+    let history = &place.json("run/summary.json")["history"];
+    let expected =
+        serde_json::json!({ "loss": history["val_loss"][1], "mae": history["val_mae"][1] });
+    assert_eq!(numbers(evaluate(&place, &[])), expected);
+    // From anywhere: the run knows where its data is.
+    let run = place.path("run").display().to_string();
+    std::fs::create_dir(place.path("elsewhere")).unwrap();
+    let mut command = place.command(&["evaluate", "--dir", &run]);
+    let elsewhere = command.current_dir(place.path("elsewhere")).output().unwrap();
+    assert_eq!(numbers(Done::of(elsewhere)), expected);
+
+    place.write("table.csv", rows(60));
+    let words = ["the data has changed", "50 samples", "→ 60 samples", "--accept-changes"];
+    evaluate(&place, &[]).fails(2, &words);
+    let done = evaluate(&place, &["--accept-changes"]).ok();
+    assert!(done.stderr.contains("warning: the data has changed"), "{}", done.stderr);
+    assert_ne!(numbers(done), expected);
+    // Columns that the model does not take; a file that is gone.
+    place.write("table.csv", rows(50).replace("a,b,", "a,").replace(",0,", ","));
+    let done = evaluate(&place, &["--accept-changes"]);
+    assert!(matches!(done.status, 1 | 2) && done.stderr.contains("table.csv"), "{}", done.stderr);
+    std::fs::remove_file(place.path("table.csv")).unwrap();
+    let done = evaluate(&place, &[]);
+    assert!(matches!(done.status, 1 | 2) && done.stderr.contains("table.csv"), "{}", done.stderr);
+}

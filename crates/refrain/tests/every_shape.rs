@@ -311,3 +311,66 @@ fn every_loss_and_metric_on_every_output() {
         }
     }
 }
+
+/// A recipe on a table with four inputs and `targets` columns of numbers.
+fn table(
+    folder: &std::path::Path,
+    targets: usize,
+    units: usize,
+    loss: &str,
+    metric: &str,
+) -> Recipe {
+    let names: Vec<String> = (0..targets).map(|i| format!("y{i}")).collect();
+    let row = |row: usize| {
+        let number = |column: usize| ((row * 7 + column * 3) % 10) as f64 / 10.0;
+        let numbers: Vec<String> = (0..4 + targets).map(|i| number(i).to_string()).collect();
+        numbers.join(",")
+    };
+    let rows: Vec<String> = (0..40).map(row).collect();
+    let text = format!("a,b,c,d,{}\n{}\n", names.join(","), rows.join("\n"));
+    std::fs::write(folder.join("table.csv"), text).unwrap();
+    let recipe = format!(
+        "[data]\nsource = 'csv'\npath = 'table.csv'\ntarget = {names:?}\nvalidation_split = 0.2\n\
+         [model]\nlayers = [{{ type = 'dense', units = {units}, activation = 'sigmoid' }}]\n\
+         [compile]\noptimizer = 'sgd'\nloss = '{loss}'\nmetrics = ['{metric}']\n[fit]\nbatch_size = 8\n"
+    );
+    std::fs::write(folder.join("table.toml"), recipe).unwrap();
+    Recipe::load(&folder.join("table.toml"), &[]).unwrap()
+}
+
+#[test]
+fn every_loss_and_metric_on_rows_of_targets() {
+    let folder = tempfile::tempdir().unwrap();
+    for (targets, units) in [(3, 3), (3, 1), (3, 4), (2, 1), (1, 2)] {
+        for loss in refrain::AnyLoss::NAMES {
+            let recipe = table(folder.path(), targets, units, loss, "accuracy");
+            let data = recipe.load_data();
+            if loss.starts_with("sparse") {
+                let Ok(data) = data else { continue };
+                let fate = fate(&recipe, &data);
+                assert_ne!(fate, Fate::Trains, "{loss}");
+                continue;
+            }
+            let fate = fate(&recipe, &data.unwrap());
+            assert_eq!(
+                fate == Fate::Trains,
+                targets == units,
+                "{loss} {targets} {units}: {fate:?}"
+            );
+            if let Fate::Refused(error) = fate {
+                for word in
+                    ["layer 1 `dense`", &format!("[{units}]"), &format!("[{targets}]"), loss]
+                {
+                    let aliases = ["bce", "mse", "mae", "mape", "msle", "kld"].contains(loss);
+                    assert!(error.contains(word) || aliases, "no {word:?} in {error}");
+                }
+            }
+        }
+        for metric in refrain::AnyMetric::NAMES {
+            let recipe = table(folder.path(), targets, targets, "mse", metric);
+            if let Fate::Refused(error) = fate(&recipe, &recipe.load_data().unwrap()) {
+                assert!(error.contains(&format!("metric `{metric}`")), "{metric}: {error}");
+            }
+        }
+    }
+}

@@ -43,7 +43,7 @@ fn weights_and_optimizer_state_are_as_estimated() {
         ];
         let recipe = Recipe::builtin(&set).unwrap();
         let data = recipe.load_data().unwrap();
-        let memory = recipe.summary(&data).unwrap().memory;
+        let memory = recipe.summary().unwrap().memory;
         let mut trainer = recipe.trainer(&data).unwrap().console(Console::silent());
         trainer.fit(&data, recipe.fit(&data).verbose(0)).unwrap();
         let learner = trainer.learner();

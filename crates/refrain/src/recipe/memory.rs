@@ -38,7 +38,7 @@ pub struct MemoryEstimate {
     pub activations: u64,
     /// A checkpoint that is being written; 0 where the recipe asks for none.
     pub checkpoint: u64,
-    /// All samples.
+    /// The samples that are in memory.
     pub data: u64,
     /// Samples in a batch.
     pub batch_size: usize,
@@ -141,19 +141,20 @@ impl MemoryEstimate {
 }
 
 impl Recipe {
-    /// What a run on `data`, the recipe's own, needs of memory. `model`: of this recipe.
-    pub(super) fn memory(&self, model: &Summary, data: &RecipeData) -> Result<MemoryEstimate> {
+    /// What a run on so many samples of this shape needs of memory. `model`: of this recipe; `data`:
+    /// bytes of the samples that are in memory.
+    pub(super) fn memory(
+        &self,
+        model: &Summary,
+        (samples, sample_shape): (usize, &[usize]),
+        data: u64,
+    ) -> Result<MemoryEstimate> {
         let optimizer = self.optimizer()?;
-        let inputs = data.sample_shape().iter().fold(1_usize, |n, &axis| n.saturating_mul(axis));
-        let batch_size = self.fit.batch_size.min(data.len().max(1));
-        let estimate = MemoryEstimate::new(model, &*optimizer, inputs, batch_size);
+        let batch_size = self.fit.batch_size.min(samples.max(1));
+        let estimate = MemoryEstimate::new(model, &*optimizer, len(sample_shape), batch_size);
         let is_saved = self.checkpoint.takes_some();
         let checkpoint = estimate.weights.saturating_add(estimate.optimizer);
-        Ok(MemoryEstimate {
-            checkpoint: if is_saved { checkpoint } else { 0 },
-            data: data.bytes(),
-            ..estimate
-        })
+        Ok(MemoryEstimate { checkpoint: if is_saved { checkpoint } else { 0 }, data, ..estimate })
     }
 
     /// What is to be said of the memory that a run on `data` needs.
@@ -165,7 +166,8 @@ impl Recipe {
         let Some(limit) = MemoryLimit::of_process() else {
             return Ok(None);
         };
-        Ok(self.memory(model, data)?.finding(model, &limit))
+        let samples = (data.len(), data.sample_shape());
+        Ok(self.memory(model, samples, data.bytes())?.finding(model, &limit))
     }
 }
 
