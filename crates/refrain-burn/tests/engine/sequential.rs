@@ -289,7 +289,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[3, 4, 5],
             vec![Conv2d::new(4, 3).padding(Padding::Same).dilation_rate(usize::MAX).into()],
-            "is larger than its input of shape [3, 4, 5]",
+            "on its input of shape [3, 4, 5] is beyond all bounds",
         ),
         (&[1, 8, 8], vec![Conv2d::new(0, 3).into()], "`conv2d`: filters is 0; allowed: 1 or more"),
         (&[1, 8, 8], vec![Conv2d::new(1, 0).into()], "kernel_size is [0, 0]; allowed: 1 or more"),
@@ -400,7 +400,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[4],
             vec![SpatialDropout2d::new(0.5).into()],
-            "layer 1 `spatial_dropout2d`: a spatial_dropout2d layer takes images",
+            "layer 1 `spatial_dropout2d`: spatial_dropout2d layers take images",
         ),
         (&[1, 2, 2], vec![SpatialDropout2d::new(1.0).into()], "rate is 1; allowed: 0 or more"),
         (&[4], vec![GaussianNoise::new(-0.1).into()], "stddev is -0.1; allowed: 0 to 1"),

@@ -20,8 +20,8 @@ const NUMBER: u64 = 4;
 ///
 /// - `activations`: what a step on one batch keeps from the forward to the backward pass, and what is
 ///   on its way: 4 bytes × batch size × (the input, what each layer [keeps](refrain_burn::SummaryRow),
-///   and three times the largest output). Measured on the CPU, networks of a kind each took 0.5 to
-///   1.8 times the total.
+///   and three times the largest output). Measured on the CPU, networks of each kind took 0.5 to
+///   1.8 times the total, and up to 2.5 times where other work disturbed them.
 /// - `checkpoint`: the copy of weights and state that is written while training goes on.
 ///
 /// Not in it: the program itself (about 30 MiB), copies of weights that callbacks keep, and memory
