@@ -408,7 +408,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[4],
             vec![DepthwiseConv2d::new(3).into()],
-            "layer 1 `depthwise_conv2d`: a depthwise_conv2d layer takes images",
+            "layer 1 `depthwise_conv2d`: depthwise_conv2d layers take images",
         ),
         (
             &[3, 8, 8],
