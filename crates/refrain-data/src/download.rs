@@ -173,6 +173,7 @@ impl Download {
             .build()
             .into();
         let mut failures = 0;
+        let mut furthest = 0;
         loop {
             if self.stop.is_stopped() {
                 return Err(Failure::Stopped);
@@ -209,8 +210,10 @@ impl Download {
                 }
                 Err(Received::Failed(failure)) => return Err(failure),
                 Err(Received::Broken(why)) => {
-                    if out.len().is_ok_and(|after| after > before) {
-                        failures = 0;
+                    // Further than ever: a server that sends the same again and again gets nowhere.
+                    let after = out.len().map_err(|e| local("read", e))?;
+                    if after > furthest.max(before) {
+                        (furthest, failures) = (after, 0);
                     }
                     why
                 }
