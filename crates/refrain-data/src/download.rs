@@ -164,6 +164,11 @@ impl Download {
         part: &Path,
         progress: &Progress,
     ) -> Result<(), Failure> {
+        if !url.starts_with("http://") {
+            let why =
+                "allowed: addresses that begin with http://, without TLS (what comes is checked)";
+            return Err(Failure::Mirror(why.to_owned()));
+        }
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_resolve(Some(PATIENCE))
@@ -244,9 +249,11 @@ impl Download {
         }
         let response = match request.call() {
             Ok(response) => response,
-            Err(error @ (ureq::Error::BadUri(_) | ureq::Error::TlsRequired)) => {
-                return Err(refused(format!("{error}; allowed: http://, without TLS")));
+            // It leads to another address.
+            Err(ureq::Error::TlsRequired) => {
+                return Err(refused("it wants TLS; allowed: http://".to_owned()));
             }
+            Err(error @ ureq::Error::BadUri(_)) => return Err(refused(error.to_string())),
             Err(error) => return Err(broken(&error)),
         };
         let mut length = match (response.status(), from) {
