@@ -58,6 +58,62 @@ pub trait Dataset {
     }
 }
 
+/// A data set of items that are had by their number and made into batches: of a `Vec`, of a data set of
+/// Burn's (`burn::data::dataset::Dataset` with its `Batcher`), of whatever has `get`.
+///
+/// ```text
+/// let train = MnistDataset::train();                                   // Burn's
+/// let data = Items::new(train.len(), |i| train.get(i), |items| Ok(batch_of(items)));
+/// ```
+///
+/// # Example
+/// ```
+/// use refrain_core::{Dataset as _, Items};
+///
+/// let words = ["so", "much", "depends", "upon"];
+/// let lengths = |words: Vec<&str>| Ok(words.iter().map(|word| word.len()).collect::<Vec<_>>());
+/// let data = Items::new(words.len(), |i| words.get(i).copied(), lengths);
+/// assert_eq!(data.batch(&[2, 0])?, [7, 2]);
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Items<G, C> {
+    len: usize,
+    get: G,
+    collate: C,
+}
+
+impl<G, C> Items<G, C> {
+    /// `len` items. `get`: one of them by its number; `collate`: a batch of some.
+    pub fn new<T, B>(len: usize, get: G, collate: C) -> Self
+    where
+        G: Fn(usize) -> Option<T>,
+        C: Fn(Vec<T>) -> Result<B>,
+    {
+        Self { len, get, collate }
+    }
+}
+
+impl<G, C, T, B> Dataset for Items<G, C>
+where
+    G: Fn(usize) -> Option<T>,
+    C: Fn(Vec<T>) -> Result<B>,
+{
+    type Batch = B;
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<B> {
+        let item = |&index: &usize| {
+            (self.get)(index)
+                .ok_or_else(|| Error::data(format!("there is no item {index} in this data set")))
+        };
+        (self.collate)(indices.iter().map(item).collect::<Result<_>>()?)
+    }
+}
+
 /// Rows of numbers, wherever they are kept: what a data set too large for memory is made of.
 ///
 /// # Example

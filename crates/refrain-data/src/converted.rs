@@ -120,7 +120,9 @@ impl Writer {
         if let Some(folder) = path.parent() {
             files.create_folders(folder)?;
         }
-        let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}.tmp", std::process::id()));
+        let beside = PathBuf::from(beside);
         let _ = files.disk().remove_file(&beside);
         let file =
             files.disk().create_new(&beside).map_err(|e| Error::file("write", &beside, e))?;

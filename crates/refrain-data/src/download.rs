@@ -164,6 +164,11 @@ impl Download {
         part: &Path,
         progress: &Progress,
     ) -> Result<(), Failure> {
+        if !url.starts_with("http://") {
+            let why =
+                "allowed: addresses that begin with http://, without TLS (what comes is checked)";
+            return Err(Failure::Mirror(why.to_owned()));
+        }
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_resolve(Some(PATIENCE))
@@ -173,6 +178,7 @@ impl Download {
             .build()
             .into();
         let mut failures = 0;
+        let mut furthest = 0;
         loop {
             if self.stop.is_stopped() {
                 return Err(Failure::Stopped);
@@ -209,8 +215,10 @@ impl Download {
                 }
                 Err(Received::Failed(failure)) => return Err(failure),
                 Err(Received::Broken(why)) => {
-                    if out.len().is_ok_and(|after| after > before) {
-                        failures = 0;
+                    // Further than ever: a server that sends the same again and again gets nowhere.
+                    let after = out.len().map_err(|e| local("read", e))?;
+                    if after > furthest.max(before) {
+                        (furthest, failures) = (after, 0);
                     }
                     why
                 }
@@ -241,9 +249,11 @@ impl Download {
         }
         let response = match request.call() {
             Ok(response) => response,
-            Err(error @ (ureq::Error::BadUri(_) | ureq::Error::TlsRequired)) => {
-                return Err(refused(format!("{error}; allowed: http://, without TLS")));
+            // It leads to another address.
+            Err(ureq::Error::TlsRequired) => {
+                return Err(refused("it wants TLS; allowed: http://".to_owned()));
             }
+            Err(error @ ureq::Error::BadUri(_)) => return Err(refused(error.to_string())),
             Err(error) => return Err(broken(&error)),
         };
         let mut length = match (response.status(), from) {

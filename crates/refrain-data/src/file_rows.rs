@@ -3,11 +3,9 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use refrain_core::{Error, Result, RowSource};
+use refrain_core::{Ahead, Error, Result, RowSource};
 
 use crate::arrays::{ArrayFile, Element, Encoding, open};
 
@@ -32,15 +30,16 @@ use crate::arrays::{ArrayFile, Element, Encoding, open};
 /// ```
 #[derive(Debug)]
 pub struct FileRows {
-    file: Arc<RowFile>,
-    ahead: Mutex<Ahead>,
+    file: RowFile,
+    /// Made when rows are wanted first; from then on the file is its.
+    ahead: OnceLock<Ahead<Vec<f32>>>,
 }
 
 /// What is read where.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct RowFile {
     path: PathBuf,
-    file: Mutex<File>,
+    file: Arc<Mutex<File>>,
     start: u64,
     encoding: Encoding,
     rows: usize,
@@ -48,22 +47,6 @@ struct RowFile {
     divisor: f32,
     /// `[height, width, channels]` of rows that become `[channels, height, width]`.
     channels_last: Option<[usize; 3]>,
-}
-
-/// The thread that reads ahead, once there is something to read.
-#[derive(Debug, Default)]
-struct Ahead {
-    reader: Option<Reader>,
-    /// What it was asked for and has not been fetched.
-    asked: Option<Vec<usize>>,
-}
-
-#[derive(Debug)]
-struct Reader {
-    /// `None` tells the thread to end.
-    wishes: Option<Sender<Vec<usize>>>,
-    answers: Receiver<Result<Vec<f32>>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl FileRows {
@@ -96,7 +79,7 @@ impl FileRows {
         let (file, _) = open(path)?;
         let file = RowFile {
             path: path.to_owned(),
-            file: Mutex::new(file),
+            file: Arc::new(Mutex::new(file)),
             start,
             encoding,
             rows,
@@ -104,12 +87,12 @@ impl FileRows {
             divisor: 1.0,
             channels_last: None,
         };
-        Ok(Self { file: Arc::new(file), ahead: Mutex::default() })
+        Ok(Self { file, ahead: OnceLock::new() })
     }
 
     /// The same rows with each number divided by `divisor`.
     pub fn divided_by(self, divisor: f32) -> Self {
-        self.change(|file| RowFile { divisor, ..file })
+        Self { file: RowFile { divisor, ..self.file }, ahead: OnceLock::new() }
     }
 
     /// The same rows, each of which is an image `[height, width, channels]` in the file, as
@@ -124,17 +107,19 @@ impl FileRows {
                 self.file.width
             )));
         }
-        Ok(self.change(|file| RowFile { channels_last: Some(shape), ..file }))
+        let file = RowFile { channels_last: Some(shape), ..self.file };
+        Ok(Self { file, ahead: OnceLock::new() })
     }
 
-    /// Before anything was read ahead, nobody else has the file.
-    fn change(self, change: impl FnOnce(RowFile) -> RowFile) -> Self {
-        let Self { file, ahead } = self;
-        let file = match Arc::try_unwrap(file) {
-            Ok(file) => Arc::new(change(file)),
-            Err(file) => file,
-        };
-        Self { file, ahead }
+    fn ahead(&self) -> &Ahead<Vec<f32>> {
+        self.ahead.get_or_init(|| {
+            let file = self.file.clone();
+            Ahead::new(move |indices| {
+                let mut rows = Vec::new();
+                file.read(indices, &mut rows)?;
+                Ok(rows)
+            })
+        })
     }
 }
 
@@ -148,38 +133,17 @@ impl RowSource for FileRows {
     }
 
     fn read(&self, indices: &[usize], rows: &mut Vec<f32>) -> Result {
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(asked) = ahead.asked.take() else {
-            return self.file.read(indices, rows);
-        };
-        let answer = ahead.reader.as_ref().and_then(|reader| reader.answers.recv().ok());
-        match answer {
-            Some(answer) if asked == indices => {
-                rows.extend_from_slice(&answer?);
-                Ok(())
-            }
-            // Something else is wanted after all; or the thread is gone.
-            _ => self.file.read(indices, rows),
+        let read = self.ahead().get(indices)?;
+        if rows.is_empty() {
+            *rows = read;
+        } else {
+            rows.extend_from_slice(&read);
         }
+        Ok(())
     }
 
     fn prefetch(&self, next: &[usize]) {
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if ahead.asked.is_some() {
-            return;
-        }
-        let reader = match &mut ahead.reader {
-            Some(reader) => reader,
-            // Without a thread the rows are read when they are wanted.
-            none => match Reader::start(&self.file) {
-                Ok(reader) => none.insert(reader),
-                Err(_) => return,
-            },
-        };
-        let wishes = reader.wishes.as_ref();
-        if wishes.is_some_and(|wishes| wishes.send(next.to_vec()).is_ok()) {
-            ahead.asked = Some(next.to_vec());
-        }
+        self.ahead().prefetch(next);
     }
 }
 
@@ -194,7 +158,8 @@ impl RowFile {
         let mut left = indices;
         while let [index, ..] = left {
             // Rows that follow each other are read at once.
-            let run = left.iter().zip(*index..).take_while(|(a, b)| *a == b).count();
+            let follows = |pair: &&[usize]| matches!(pair, [a, b] if a.checked_add(1) == Some(*b));
+            let run = 1 + left.windows(2).take_while(follows).count();
             let end = index.checked_add(run).filter(|end| *end <= self.rows).ok_or_else(|| {
                 Error::data(format!(
                     "there is no row {} in `{}`, which has {}",
@@ -219,35 +184,6 @@ impl RowFile {
             crate::layout::to_channels_first(rows, shape);
         }
         Ok(())
-    }
-}
-
-impl Reader {
-    fn start(file: &Arc<RowFile>) -> std::io::Result<Self> {
-        let (wishes, wished) = channel::<Vec<usize>>();
-        let (answer, answers) = channel();
-        let file = Arc::clone(file);
-        let read_all = move || {
-            for indices in wished {
-                let mut rows = Vec::new();
-                let read = file.read(&indices, &mut rows).map(|()| rows);
-                if answer.send(read).is_err() {
-                    break;
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("refrain-rows".to_owned()).spawn(read_all)?;
-        Ok(Self { wishes: Some(wishes), answers, thread: Some(thread) })
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.wishes = None;
-        if let Some(thread) = self.thread.take() {
-            // Its panic, had it one, was seen where its answer was missing.
-            let _ = thread.join();
-        }
     }
 }
 

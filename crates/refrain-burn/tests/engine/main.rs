@@ -6,6 +6,7 @@
 #![expect(clippy::excessive_precision, reason = "golden numbers are as they were printed")]
 
 mod activations;
+mod dataset;
 mod gradients;
 mod initializers;
 mod keras_layers;
