@@ -96,31 +96,12 @@ impl Initializer {
         (0..filters).flat_map(of_filter).collect()
     }
 
-    /// The kernels of a depthwise convolution, `[channels × multiplier, area]`. As in Keras, each
-    /// output is taken to see all channels.
-    pub(crate) fn depthwise(
-        self,
-        channels: usize,
-        multiplier: usize,
-        area: usize,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<f32> {
-        let kernel = self.spread([channels * area, multiplier], area, rng);
-        let mut kernels = Vec::with_capacity(kernel.len());
-        for channel in kernel.chunks(area * multiplier) {
-            for i in 0..multiplier {
-                kernels.extend(channel.iter().skip(i).step_by(multiplier));
-            }
-        }
-        kernels
-    }
-
     pub(crate) fn fill(self, shape: [usize; 2], rng: &mut ChaCha8Rng) -> Vec<f32> {
         self.spread(shape, 1, rng)
     }
 
     /// A kernel `[inputs, outputs]` where each input reaches `area` times as many outputs.
-    fn spread(self, [inputs, outputs]: [usize; 2], area: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    pub(crate) fn spread(self, [inputs, outputs]: [usize; 2], area: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
         let (fan_in, fan_out) = (inputs as f64, outputs as f64 * area as f64);
         let mut fill = |mut next: Box<dyn FnMut(&mut ChaCha8Rng) -> f64>| {
             (0..inputs * outputs).map(|_| next(rng) as f32).collect()

@@ -18,7 +18,9 @@ use refrain_burn::burn::tensor::Tensor;
 use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Trainer};
+use refrain_core::{
+    BuildContext, Callback, Dataset as _, Error, Fit, Result, RunPlan, Trainer,
+};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;
@@ -277,7 +279,9 @@ impl Recipe {
         let in_recipe = |e: Error| e.context(&self.origin);
         let layers = self.model.layers.clone();
         let model = Sequential::input(data.sample_shape()).layers(layers).build(self.seed);
-        let model = model.map_err(in_recipe)?;
+        // By the part that is trained on: what is held out must not be seen.
+        let trained = self.fit.trained_samples(data.len(), self.data.validation_split);
+        let model = model.and_then(|model| model.adapt(data, trained)).map_err(in_recipe)?;
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
         let learner = BurnLearner::new(model, optimizer, self.compile.loss.clone());
