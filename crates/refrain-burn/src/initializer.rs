@@ -101,7 +101,12 @@ impl Initializer {
     }
 
     /// A kernel `[inputs, outputs]` where each input reaches `area` times as many outputs.
-    pub(crate) fn spread(self, [inputs, outputs]: [usize; 2], area: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    pub(crate) fn spread(
+        self,
+        [inputs, outputs]: [usize; 2],
+        area: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<f32> {
         let (fan_in, fan_out) = (inputs as f64, outputs as f64 * area as f64);
         let mut fill = |mut next: Box<dyn FnMut(&mut ChaCha8Rng) -> f64>| {
             (0..inputs * outputs).map(|_| next(rng) as f32).collect()

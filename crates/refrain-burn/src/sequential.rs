@@ -121,8 +121,7 @@ impl Sequential {
         let samples = samples.min(data.len());
         let mut batches = |visit: &mut dyn FnMut(Tensor<2>) -> Result| {
             for first in (0..samples).step_by(ADAPTED_AT_ONCE) {
-                let indices: Vec<usize> =
-                    (first..(first + ADAPTED_AT_ONCE).min(samples)).collect();
+                let indices: Vec<usize> = (first..(first + ADAPTED_AT_ONCE).min(samples)).collect();
                 let inputs = data.batch(&indices)?.inputs;
                 self.check_input(&inputs)?;
                 visit(inputs.into_rows())?;

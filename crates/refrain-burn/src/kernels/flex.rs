@@ -203,7 +203,12 @@ struct TransposeState {
 impl Backward<Flex, 2> for TransposeBackward {
     type State = TransposeState;
 
-    fn backward(self, ops: Ops<TransposeState, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<TransposeState, 2>,
+        gradients: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let TransposeState { x, weight, conv } = ops.state;
         let [by_input, by_weight] = ops.parents;

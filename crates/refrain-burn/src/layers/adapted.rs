@@ -51,11 +51,7 @@ impl Normalization {
 
     /// Mean and variance instead of those of the data: one number for all features, or one for each;
     /// finite, variances 0 or more.
-    pub fn statistics(
-        mut self,
-        mean: impl Into<Vec<f32>>,
-        variance: impl Into<Vec<f32>>,
-    ) -> Self {
+    pub fn statistics(mut self, mean: impl Into<Vec<f32>>, variance: impl Into<Vec<f32>>) -> Self {
         self.statistics = Some((mean.into(), variance.into()));
         self
     }
@@ -69,11 +65,12 @@ impl Normalization {
     pub(super) fn build(&self, place: &Place<'_>) -> Result<AdaptedLayer> {
         let features = Features::of(place);
         let count = features.features;
-        let constant = |option: &str, values: &[f32], is_allowed: fn(f32) -> bool, allowed: &str| {
-            if let Some(wrong) = values.iter().find(|value| !is_allowed(**value)) {
-                return Err(place.error(format!("{option} has {wrong}; allowed: {allowed}")));
-            }
-            match values {
+        let constant =
+            |option: &str, values: &[f32], is_allowed: fn(f32) -> bool, allowed: &str| {
+                if let Some(wrong) = values.iter().find(|value| !is_allowed(**value)) {
+                    return Err(place.error(format!("{option} has {wrong}; allowed: {allowed}")));
+                }
+                match values {
                 [one] => Ok(vec![*one; count]),
                 all if all.len() == count => Ok(all.to_vec()),
                 all => Err(place.error(format!(
@@ -83,7 +80,7 @@ impl Normalization {
                     place.input_shape
                 ))),
             }
-        };
+            };
         let given = match &self.statistics {
             None => None,
             Some((mean, variance)) => {
@@ -93,8 +90,7 @@ impl Normalization {
                 Some((mean, constant("variance", variance, is_variance, allowed)?))
             }
         };
-        let statistic =
-            |value| RunningState::new(Tensor::full([count], value, place.device));
+        let statistic = |value| RunningState::new(Tensor::full([count], value, place.device));
         let adapted = given.is_none().then(|| (statistic(0.0), statistic(1.0)));
         let (mean, variance) = adapted.unzip();
         Ok(AdaptedLayer { mean, variance, given, features, invert: self.invert })

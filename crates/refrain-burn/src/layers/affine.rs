@@ -204,8 +204,7 @@ impl Sampling {
         let images = x.clone().reshape(all_channels);
         let mut sum = None;
         for (places, shares) in places.into_iter().zip(shares) {
-            let places =
-                Tensor::<3, Int>::from_data(TensorData::new(places, shape), &device);
+            let places = Tensor::<3, Int>::from_data(TensorData::new(places, shape), &device);
             let read = images.clone().gather(2, places.expand(all_channels)) * float(shares);
             sum = Some(match sum {
                 None => read,

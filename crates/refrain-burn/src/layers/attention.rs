@@ -168,8 +168,7 @@ impl MultiHeadAttention {
             });
             Projection { kernel: place.weight(kernel, [features, heads, length]), bias }
         };
-        let (query, key, value) =
-            (projection(key_dim), projection(key_dim), projection(value_dim));
+        let (query, key, value) = (projection(key_dim), projection(key_dim), projection(value_dim));
         let kernel = self.kernel_initializer.spread([heads * value_dim, outputs], heads, &mut rng);
         let bias = self.use_bias.then(|| {
             let bias = self.bias_initializer.fill([outputs, 1], &mut rng);

@@ -309,16 +309,18 @@ enum Change {
     /// Height, width.
     Translation([Factor; 2]),
     Rotation(Factor),
-    Zoom { height: Factor, width: Option<Factor> },
+    Zoom {
+        height: Factor,
+        width: Option<Factor>,
+    },
 }
 
 fn layer(change: Change, sampling: Sampling, place: &Place<'_>) -> Result<AugmentationLayer> {
     let image = image(place)?;
     if !sampling.value.is_finite() {
-        return Err(place.error(format!(
-            "fill_value is {}; allowed: a finite number",
-            sampling.value
-        )));
+        return Err(
+            place.error(format!("fill_value is {}; allowed: a finite number", sampling.value))
+        );
     }
     Ok(AugmentationLayer { image, change, sampling, index: place.index })
 }
@@ -404,7 +406,8 @@ mod tests {
                 values.iter().map(|value| value.as_f64().unwrap()).collect()
             };
             let name = |key: &str| case["layer"][key].as_str().unwrap();
-            let shape: Vec<usize> = numbers("shape").iter().map(|length| *length as usize).collect();
+            let shape: Vec<usize> =
+                numbers("shape").iter().map(|length| *length as usize).collect();
             let [channels, height, width] = shape[..] else { panic!("{what}") };
             let size = [height, width];
             let drawn = case["drawn"].as_array().unwrap().iter().map(|drawn| {

@@ -168,8 +168,7 @@ impl Conv1d {
         let output_shape = sequences::output_shape(&windows, filters, place)?;
 
         let mut rng = stream(place.seed, place.index);
-        let kernel =
-            self.kernel_initializer.spread([inputs, filters], self.kernel_size, &mut rng);
+        let kernel = self.kernel_initializer.spread([inputs, filters], self.kernel_size, &mut rng);
         let kernel = place.weight(kernel, [self.kernel_size, features / groups, filters]);
         let bias = self.use_bias.then(|| {
             let bias = self.bias_initializer.fill([filters, 1], &mut rng);

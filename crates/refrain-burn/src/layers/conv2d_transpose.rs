@@ -149,9 +149,9 @@ impl Conv2dTranspose {
             [("kernel_size", size), ("strides", strides), ("dilation_rate", dilation)]
         {
             if lengths.iter().any(|length| !(1..=MAX_ELEMENTS).contains(length)) {
-                return Err(place.error(format!(
-                    "{option} is {lengths:?}; allowed: 1 to {MAX_ELEMENTS}"
-                )));
+                return Err(
+                    place.error(format!("{option} is {lengths:?}; allowed: 1 to {MAX_ELEMENTS}"))
+                );
             }
         }
         if strides != [1, 1] && dilation != [1, 1] {

@@ -416,8 +416,12 @@ pub(crate) enum Kind {
     Conv2d(conv2d::Conv2dLayer),
     MaxPooling2d(Windows),
     AveragePooling2d(Windows),
-    GlobalAveragePooling2d { channels: usize },
-    GlobalMaxPooling2d { channels: usize },
+    GlobalAveragePooling2d {
+        channels: usize,
+    },
+    GlobalMaxPooling2d {
+        channels: usize,
+    },
     Reshape,
     Permute(reshape::Axes),
     Recurrent(recurrent::RecurrentLayer<1>),
@@ -427,14 +431,21 @@ pub(crate) enum Kind {
     RmsNormalization(normalization::RmsLayer),
     Embedding(embedding::EmbeddingLayer),
     Noise(noise::NoiseLayer),
-    Rescaling { scale: f64, offset: f64 },
+    Rescaling {
+        scale: f64,
+        offset: f64,
+    },
     DepthwiseConv2d(depthwise_conv2d::DepthwiseConv2dLayer),
     Conv1d(conv1d::Conv1dLayer),
     Conv2dTranspose(conv2d_transpose::Conv2dTransposeLayer),
     MaxPooling1d(Windows),
     AveragePooling1d(Windows),
-    GlobalAveragePooling1d { features: usize },
-    GlobalMaxPooling1d { features: usize },
+    GlobalAveragePooling1d {
+        features: usize,
+    },
+    GlobalMaxPooling1d {
+        features: usize,
+    },
     /// Two layers, side by side.
     Bidirectional(Stack, bidirectional::Merge),
     Attention(attention::AttentionLayer),

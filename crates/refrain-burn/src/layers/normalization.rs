@@ -268,12 +268,7 @@ pub struct BatchNormalization {
 
 impl Default for BatchNormalization {
     fn default() -> Self {
-        Self {
-            name: None,
-            momentum: 0.99,
-            options: Options::default(),
-            rules: Rules::default(),
-        }
+        Self { name: None, momentum: 0.99, options: Options::default(), rules: Rules::default() }
     }
 }
 

@@ -45,7 +45,8 @@ fn check(case: &Value) {
 
     // Weights that come from the data are not set, but taken from it.
     let model = if kind == "normalization" {
-        let data = ArrayDataset::<AnyTensor, Targets>::new(&shape, numbers(&case["input"])).unwrap();
+        let data =
+            ArrayDataset::<AnyTensor, Targets>::new(&shape, numbers(&case["input"])).unwrap();
         let model = model.adapt(&data, 3).unwrap();
         for (name, value) in weights(&model) {
             let expected = &case["weights"][name.trim_start_matches("normalization.")];
@@ -59,14 +60,19 @@ fn check(case: &Value) {
     let expected = case.get("penalty").and_then(Value::as_f64);
     assert_eq!(penalty.is_some(), expected.is_some(), "{what}");
     if let (Some(penalty), Some(expected)) = (penalty, expected) {
-        assert!((penalty - expected).abs() < 1e-5 * expected.max(1.0), "{what}: {penalty} {expected}");
+        assert!(
+            (penalty - expected).abs() < 1e-5 * expected.max(1.0),
+            "{what}: {penalty} {expected}"
+        );
     }
     let constrained = weights(&model.clone().constrained());
     for (name, value) in weights(&model) {
         let own = name.split_once('.').unwrap().1;
         let new = &constrained[&name];
         match case.get("constrained").and_then(|constrained| constrained.get(own)) {
-            Some(expected) => assert_close(new, &numbers(expected), 1e-6, &format!("{what}: {name}")),
+            Some(expected) => {
+                assert_close(new, &numbers(expected), 1e-6, &format!("{what}: {name}"))
+            }
             None => assert_eq!(*new, value, "{what}: {name}"),
         }
     }

@@ -11,6 +11,7 @@ mod initializers;
 mod keras_layers;
 mod keras_losses;
 mod keras_optimizers;
+mod layers;
 mod learner;
 mod losses;
 mod metrics;

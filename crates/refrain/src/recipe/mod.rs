@@ -18,9 +18,7 @@ use refrain_burn::burn::tensor::Tensor;
 use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{
-    BuildContext, Callback, Dataset as _, Error, Fit, Result, RunPlan, Trainer,
-};
+use refrain_core::{BuildContext, Callback, Dataset as _, Error, Fit, Result, RunPlan, Trainer};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;

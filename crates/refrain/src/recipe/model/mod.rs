@@ -77,7 +77,8 @@ fn layers(value: &Value<'_>, within: &str) -> Result<Layers> {
     for (i, item) in items.iter().enumerate() {
         let (layer, options) = layer(item, format!("{within}layer {}", i + 1))?;
         layers.push(layer);
-        settings.extend(options.into_iter().map(|(key, value)| (format!("layers.{i}.{key}"), value)));
+        settings
+            .extend(options.into_iter().map(|(key, value)| (format!("layers.{i}.{key}"), value)));
     }
     Ok(Layers { layers, settings })
 }

@@ -1,8 +1,8 @@
 //! Layers for any input.
 
 use refrain_burn::layers::{
-    Activation as ActivationLayer, Dense, Dropout, Embedding, GaussianNoise, Normalization, Permute,
-    Rescaling, Reshape, Residual, RmsNormalization, SpatialDropout2d,
+    Activation as ActivationLayer, Dense, Dropout, Embedding, GaussianNoise, Normalization,
+    Permute, Rescaling, Reshape, Residual, RmsNormalization, SpatialDropout2d,
 };
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
@@ -46,9 +46,7 @@ pub(super) fn dense(entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
     let layer = Dense::new(entry.count("units", "units = 128")?)
         .activation(entry.activation_or("activation", Activation::Linear)?)
         .use_bias(entry.bool_or("use_bias", true)?)
-        .kernel_initializer(
-            entry.initializer_or("kernel_initializer", Initializer::GlorotUniform)?,
-        )
+        .kernel_initializer(entry.initializer_or("kernel_initializer", Initializer::GlorotUniform)?)
         .bias_initializer(entry.initializer_or("bias_initializer", Initializer::Zeros)?);
     let layer = with_rules!(
         entry,

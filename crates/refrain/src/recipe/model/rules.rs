@@ -29,15 +29,13 @@ macro_rules! with_rules {
 pub(super) use with_rules;
 
 /// `"l2"`, or `{ type = "l2", l2 = 0.001 }`.
-pub(super) fn regularizer(
-    entry: &Entry<'_, '_>,
-    key: &'static str,
-) -> Result<Option<Regularizer>> {
+pub(super) fn regularizer(entry: &Entry<'_, '_>, key: &'static str) -> Result<Option<Regularizer>> {
     let Some(value) = entry.get(key) else {
         return Ok(None);
     };
-    let look_up =
-        |value: &Value<'_>| value.look_up("regularizer", Regularizer::NAMES, Regularizer::from_name);
+    let look_up = |value: &Value<'_>| {
+        value.look_up("regularizer", Regularizer::NAMES, Regularizer::from_name)
+    };
     if !value.is_table() {
         return look_up(&value).map(Some);
     }
@@ -48,7 +46,9 @@ pub(super) fn regularizer(
     let regularizer = match kind {
         Regularizer::L1(_) => Regularizer::L1(factor("l1", l1)?),
         Regularizer::L2(_) => Regularizer::L2(factor("l2", l2)?),
-        Regularizer::L1L2 { .. } => Regularizer::L1L2 { l1: factor("l1", l1)?, l2: factor("l2", l2)? },
+        Regularizer::L1L2 { .. } => {
+            Regularizer::L1L2 { l1: factor("l1", l1)?, l2: factor("l2", l2)? }
+        }
     };
     section.finish()?;
     Ok(Some(regularizer))
@@ -70,9 +70,10 @@ pub(super) fn constraint(entry: &Entry<'_, '_>, key: &'static str) -> Result<Opt
         "max_norm" => {
             let allowed = "a finite number above 0";
             let is_positive = |x: f64| x.is_finite() && x > 0.0;
-            with_axis(&section, Constraint::max_norm(number(
-                &section, "max_value", 2.0, allowed, is_positive,
-            )?))?
+            with_axis(
+                &section,
+                Constraint::max_norm(number(&section, "max_value", 2.0, allowed, is_positive)?),
+            )?
         }
         "unit_norm" => with_axis(&section, constraint)?,
         "min_max_norm" => {

@@ -87,9 +87,7 @@ pub(super) fn multi_head_attention(entry: &mut Entry<'_, '_>) -> Result<LayerCon
         })?)
         .use_bias(entry.bool_or("use_bias", true)?)
         .use_causal_mask(entry.bool_or("use_causal_mask", false)?)
-        .kernel_initializer(
-            entry.initializer_or("kernel_initializer", Initializer::GlorotUniform)?,
-        )
+        .kernel_initializer(entry.initializer_or("kernel_initializer", Initializer::GlorotUniform)?)
         .bias_initializer(entry.initializer_or("bias_initializer", Initializer::Zeros)?);
     if let Some(output_shape) = entry.get("output_shape") {
         layer = layer.output_shape(output_shape.usize(1)?);
