@@ -16,13 +16,13 @@ struct Row {
 fn rows() -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
     for line in CHAPTER.lines().filter(|line| line.ends_with("}` |")) {
-        let cells: Vec<&str> = line.split(" | ").collect();
-        let [name, options, example] = cells[..] else { panic!("{line}") };
-        let name = name.trim_start_matches("| ").trim_matches('`').to_owned();
-        let example = example.trim_end_matches(" |").trim_matches('`').to_owned();
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", name, options, example, ""] = cells[..] else { panic!("{line}") };
+        let (name, example) =
+            (name.trim_matches('`').to_owned(), example.trim_matches('`').to_owned());
         let (plain, ruled) = options.split_once("; rules for ").unwrap_or((options, ""));
         let mut options = BTreeMap::new();
-        for option in plain.split("), ").filter(|option| !option.trim_matches('|').trim().is_empty()) {
+        for option in plain.split("), ").filter(|option| !option.is_empty()) {
             let (option, default) = option.split_once(" (").unwrap_or_else(|| panic!("{line}"));
             let default = default.trim_end_matches(')').trim_matches('`');
             options.insert(option.trim_matches('`').to_owned(), default.to_owned());

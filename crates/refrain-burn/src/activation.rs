@@ -63,7 +63,8 @@ pub enum Activation {
     Mish,
     /// `x`, moved by 0.5 towards 0 and not beyond it.
     SoftShrink,
-    /// Along the last axis: the nearest distribution, in which small values become 0.
+    /// Along the last axis: the nearest distribution, in which small values become 0. What Keras 3.15
+    /// calls so does not sum to 1.
     Sparsemax,
     /// 0 up to −1, `x` from 1 on, `(x + 1)² / 4` between.
     SparsePlus,

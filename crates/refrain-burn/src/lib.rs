@@ -49,6 +49,7 @@ mod constraint;
 mod initializer;
 mod kernels;
 pub mod layers;
+pub mod nn;
 mod regularizer;
 mod sequential;
 mod simd;

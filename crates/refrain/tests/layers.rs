@@ -174,7 +174,7 @@ fn bad_options_are_refused_with_line_and_column() {
     let table = [
         (
             r#"{ type = "conv1d", filters = 2, kernel_size = 3, padding = "full" }"#,
-            "line 7, column 61: unknown padding `full`; allowed: causal, same, valid",
+            "line 7, column 70: unknown padding `full`; allowed: causal, same, valid",
         ),
         (
             r#"{ type = "conv2d", filters = 2, kernel_size = 3, padding = "causal" }"#,
@@ -186,7 +186,7 @@ fn bad_options_are_refused_with_line_and_column() {
         ),
         (
             r#"{ type = "bidirectional", layer = { type = "lstm", unit = 3 } }"#,
-            "unknown key `unit`; did you mean `units`? allowed: type, units in layer 1, its layer",
+            "unknown key `unit`; did you mean `units`? allowed: units in layer 1, its layer",
         ),
         (
             r#"{ type = "residual", layers = [{ type = "dense" }] }"#,
@@ -212,7 +212,7 @@ fn bad_options_are_refused_with_line_and_column() {
         ),
         (
             r#"{ type = "dense", units = 3, kernel_regularizer = "l3" }"#,
-            "unknown regularizer `l3`; did you mean `l1`? allowed: l1, l1_l2, l2",
+            "unknown regularizer `l3`; did you mean `l2`? allowed: l1, l1_l2, l2",
         ),
         (
             r#"{ type = "dense", units = 3, kernel_regularizer = { type = "l2", l2 = -1 } }"#,

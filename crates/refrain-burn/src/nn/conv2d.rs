@@ -205,15 +205,10 @@ impl Conv2dConfig {
         let channels = self.channels / options.groups.max(1);
         let area = height * width;
         let inputs = channels * area;
-        let kernel =
-            self.kernel_initializer.filters(inputs, filters, area, &mut stream(seed, 0));
+        let kernel = self.kernel_initializer.filters(inputs, filters, area, &mut stream(seed, 0));
         let data = TensorData::new(kernel, [filters, channels, height, width]);
         let bias = || Param::from_data(TensorData::new(vec![0.0_f32; filters], [filters]), device);
-        Conv2d {
-            weight: Param::from_data(data, device),
-            bias: self.use_bias.then(bias),
-            options,
-        }
+        Conv2d { weight: Param::from_data(data, device), bias: self.use_bias.then(bias), options }
     }
 }
 

@@ -15,6 +15,7 @@ mod layers;
 mod learner;
 mod losses;
 mod metrics;
+mod nn;
 mod optimizers;
 mod sequential;
 mod training;
