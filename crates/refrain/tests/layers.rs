@@ -30,7 +30,7 @@ const MODELS: &[&str] = &[
     r#"{ type = "conv2d", filters = 2, kernel_size = 1 }, { type = "residual", layers = [{ type = "random_rotation", factor = 0.1 }, { type = "dropout", rate = 0.2 }, { type = "conv2d", filters = 2, kernel_size = 3, padding = "same" }] }, { type = "flatten" }"#,
 ];
 
-/// No layer gives whole numbers, and so it cannot see the digits.
+/// No layer gives whole numbers, and so it cannot see the digits; `engine/layers.rs` of the engine has it.
 const TRIED_ELSEWHERE: &[&str] = &["embedding"];
 
 fn recipe(layers: &str, folder: &Path) -> Recipe {

@@ -408,6 +408,7 @@ pub(crate) struct Layer {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model has few layers, and its weights are larger")]
 pub(crate) enum Kind {
     Flatten,
     Dense(dense::DenseLayer),

@@ -3,7 +3,7 @@
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::layers::{
     Activation as ActivationLayer, Bidirectional, Conv1d, Conv2d, Conv2dTranspose, Dense, Dropout,
-    Flatten, Gru, LayerConfig, MaxPooling1d, MultiHeadAttention, Normalization, Padding,
+    Embedding, Flatten, Gru, LayerConfig, MaxPooling1d, MultiHeadAttention, Normalization, Padding,
     RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Residual,
 };
 use refrain_burn::{
@@ -164,6 +164,37 @@ fn a_penalty_is_part_of_the_loss_and_of_the_validation_loss() {
     };
     near("loss", (4.0 * loss(1.0) + 2.0 * loss(second)) / 6.0);
     near("val_loss", loss(third));
+}
+
+/// No recipe can show it the digits: two runs, and weights that come back.
+#[test]
+fn an_embedding_trains_to_the_same_bits() {
+    let words = |sample: usize| (0..3).map(move |at| ((sample * 5 + at * 3) % 7) as f32);
+    let data: ArrayDataset<AnyTensor, Tensor<2>> =
+        ArrayDataset::new(&[3], (0..20).flat_map(words).collect()).unwrap();
+    let data = data.targets(&[1], (0..20).map(|i| (i % 3) as f32).collect()).unwrap();
+    let compile = |seed| {
+        let model = Sequential::input(&[3])
+            .layer(Embedding::new(7, 4).embeddings_regularizer(Regularizer::L2(0.01)))
+            .layer(Bidirectional::new(Gru::new(3)))
+            .layer(Dense::new(1));
+        Trainer::compile(model.build(seed).unwrap(), Sgd::new(0.1), MeanSquaredError::new())
+    };
+    let trained = || {
+        let mut trainer = compile(1);
+        trainer.fit(&data, Fit::epochs(3).batch_size(6).verbose(0)).unwrap();
+        trainer
+    };
+    let (one, mut other) = (trained().learner().weights().unwrap(), trained());
+    assert_eq!(format!("{one:?}"), format!("{:?}", other.learner().weights().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weights.safetensors");
+    other.save_weights(&file).unwrap();
+    let mut again = compile(2);
+    again.load_weights(&file).unwrap();
+    let [expected, got] = [&mut other, &mut again]
+        .map(|trainer| format!("{:?}", trainer.evaluate(&data, 6).unwrap()));
+    assert_eq!(got, expected);
 }
 
 #[test]
