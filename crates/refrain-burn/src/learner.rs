@@ -143,6 +143,11 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             None => loss.sum(outputs, targets),
             Some(weights) => weigh(loss.forward(outputs, targets), weights)?.sum(),
         };
+        // A batch's loss is the mean of its sum, and the penalty is no matter of its size.
+        let loss = match model.penalty() {
+            Some(penalty) => loss + penalty * samples as f64,
+            None => loss,
+        };
         Ok(Compared { loss, metrics, samples })
     }
 
@@ -338,7 +343,8 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
             gradients::clip(&model, &mut gradients, clip);
         }
         self.optimizer.begin_step(learning_rate);
-        self.model = Some(gradients::update(model, &mut gradients, &mut *self.optimizer));
+        let model = gradients::update(model, &mut gradients, &mut *self.optimizer);
+        self.model = Some(model.constrained());
         Ok(())
     }
 

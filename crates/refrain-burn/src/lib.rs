@@ -45,9 +45,12 @@ mod learner;
 mod weights;
 
 mod activation;
+mod constraint;
 mod initializer;
 mod kernels;
 pub mod layers;
+pub mod nn;
+mod regularizer;
 mod sequential;
 mod simd;
 mod step_state;
@@ -66,6 +69,7 @@ mod targets;
 pub use activation::Activation;
 pub use any_tensor::AnyTensor;
 pub use burn;
+pub use constraint::Constraint;
 pub use dataset::{ArrayDataset, Batch, FromArray};
 pub use forward::{ClosingActivation, Forward, Pass};
 pub use initializer::Initializer;
@@ -84,6 +88,7 @@ pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, Optimizer, OptimizerSlot,
     OptimizerState, RmsProp, Sgd, Values,
 };
+pub use regularizer::Regularizer;
 pub use samples::Samples;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use refrain_core::Result;
 
+use super::rules::{Rules, rules};
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
@@ -22,6 +23,7 @@ pub struct Dense {
     use_bias: bool,
     kernel_initializer: Initializer,
     bias_initializer: Initializer,
+    pub(super) rules: Rules,
 }
 
 impl Dense {
@@ -34,6 +36,7 @@ impl Dense {
             use_bias: true,
             kernel_initializer: Initializer::GlorotUniform,
             bias_initializer: Initializer::Zeros,
+            rules: Rules::default(),
         }
     }
 
@@ -67,7 +70,13 @@ impl Dense {
         self
     }
 
-    pub(super) fn build(&self, place: &Place<'_>) -> Result<DenseLayer> {
+    rules! {
+        "kernel", kernel_regularizer, kernel_constraint;
+        "bias", bias_regularizer, bias_constraint;
+    }
+
+    /// The layer, and the shape of its output.
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<(DenseLayer, Vec<usize>)> {
         let &[inputs] = place.input_shape else {
             return Err(place.error(format!(
                 "a dense layer takes vectors of shape [inputs], and its input has the shape {:?}; put \
@@ -79,6 +88,9 @@ impl Dense {
         if units == 0 {
             return Err(place.error("units is 0; allowed: 1 or more"));
         }
+        let outputs = self.activation.output_length(units).ok_or_else(|| {
+            place.error(format!("units is {units}, and glu halves them; allowed: an even number"))
+        })?;
         if inputs.checked_mul(units).is_none_or(|weights| weights > MAX_WEIGHTS) {
             return Err(place.error(format!(
                 "{inputs} inputs and {units} units make more than {MAX_WEIGHTS} weights (8 GiB); allowed \
@@ -94,7 +106,7 @@ impl Dense {
             let bias = self.bias_initializer.fill([units, 1], &mut rng);
             place.weight(bias, [units])
         });
-        Ok(DenseLayer { weight, bias, activation: self.activation })
+        Ok((DenseLayer { weight, bias, activation: self.activation }, vec![outputs]))
     }
 }
 
