@@ -274,7 +274,7 @@ fn what_cannot_work_is_refused_with_place_and_way_out() {
         (
             &[2, 3],
             Conv2dTranspose::new(1, 1).into(),
-            "takes images of shape [channels, height, width]",
+            "take images of shape [channels, height, width]",
         ),
         (
             &[4],
