@@ -12,7 +12,7 @@ use crate::metrics::Metric;
 use crate::optimizer_state;
 use crate::optimizers::Optimizer;
 use crate::samples::Samples;
-use crate::step_state::{self, StepState};
+use crate::step_state::{self, Counted, StepState};
 use crate::weights;
 
 /// A Burn module with its loss, metrics and optimizer.
@@ -36,9 +36,11 @@ pub struct BurnLearner<M: Forward, S: Loss<M::Output>> {
     gradient_batches: usize,
     /// Of batches whose update was put off.
     kept: Kept,
-    /// Sums over samples since the last reset, on the device: the loss, then each metric.
+    /// Sums over samples since the last reset, on the device: the loss's one, then each metric's.
     sums: Vec<Tensor<1>>,
     samples: usize,
+    /// The sum of the samples' weights; of samples without one, their number.
+    weight: f64,
     /// With autodiff.
     device: Device,
     /// The same device without.
@@ -64,6 +66,7 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             kept: Kept::default(),
             sums: Vec::new(),
             samples: 0,
+            weight: 0.0,
             plain_device: device.clone().without_autodiff(),
             device,
             device_reads: 0,
@@ -135,29 +138,48 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             }
             let targets = targets.clone().onto(plain);
             for metric in &self.metrics {
-                metrics.push(metric.values(outputs.clone(), targets.clone()).sum());
+                metric.check_batch(&outputs, &targets)?;
+                let mut values = metric.values(outputs.clone(), targets.clone());
+                if let Some(weights) = sample_weight.filter(|_| metric.is_weighted()) {
+                    let [samples, sums] = values.dims();
+                    let weights = weights_on(weights, samples, plain)?.unsqueeze_dim::<2>(1);
+                    values = values * weights.expand([samples, sums]);
+                }
+                metrics.push(values.sum_dim(0).squeeze_dim(0));
             }
         }
         let targets = targets.onto(device);
-        let loss = match sample_weight {
-            None => loss.sum(outputs, targets),
-            Some(weights) => weigh(loss.forward(outputs, targets), weights)?.sum(),
+        let (loss, weight) = match sample_weight {
+            None => (loss.sum(outputs, targets), samples as f64),
+            Some(weights) => {
+                let weight = weights.iter().map(|weight| f64::from(*weight)).sum();
+                (weigh(loss.forward(outputs, targets), weights)?.sum(), weight)
+            }
         };
-        Ok(Compared { loss, metrics, samples })
+        Ok(Compared { loss, metrics, samples, weight })
     }
 
     /// Adds a batch to the running sums.
-    fn accumulate(&mut self, loss: Tensor<1>, metrics: Vec<Tensor<1>>, samples: usize) {
-        let batch = std::iter::once(loss).chain(metrics);
+    fn accumulate(&mut self, batch: Compared) -> Result {
+        let Compared { loss, metrics, samples, weight } = batch;
+        let sums: Vec<_> = std::iter::once(loss).chain(metrics).collect();
+        if self.sums.iter().zip(&sums).any(|(before, new)| before.dims() != new.dims()) {
+            return Err(Error::data(
+                "a metric has another number of sums than in the batches before; the same options \
+                 must give the same number",
+            ));
+        }
         self.sums = if self.sums.is_empty() {
-            batch.collect()
+            sums
         } else {
-            std::mem::take(&mut self.sums).into_iter().zip(batch).map(|(a, b)| a + b).collect()
+            std::mem::take(&mut self.sums).into_iter().zip(sums).map(|(a, b)| a + b).collect()
         };
         self.samples += samples;
+        self.weight += weight;
+        Ok(())
     }
 
-    /// Reads one-element tensors. The one place, beside the weights, where values leave the
+    /// Reads tensors, one after the other. The one place, beside the weights, where values leave the
     /// device.
     fn read(&mut self, scalars: Vec<Tensor<1>>) -> Result<Vec<f64>> {
         self.device_reads += 1;
@@ -202,6 +224,7 @@ struct Compared {
     loss: Tensor<1>,
     metrics: Vec<Tensor<1>>,
     samples: usize,
+    weight: f64,
 }
 
 impl<M: Forward, S: Loss<M::Output>> ModelAccess for BurnLearner<M, S> {
@@ -264,13 +287,21 @@ impl<M: Forward, S: Loss<M::Output>> ModelAccess for BurnLearner<M, S> {
         if self.samples == 0 {
             return Ok(());
         }
+        let lengths: Vec<usize> = self.sums.iter().map(|sum| sum.dims()[0]).collect();
         let sums = self.read(self.sums.clone())?;
-        let mut means = sums.into_iter().map(|sum| sum / self.samples as f64);
-        if let Some(loss) = means.next() {
-            logs.insert("loss", loss);
+        let mut rest = sums.as_slice();
+        let mut sums = lengths.into_iter().filter_map(|length| {
+            let (own, others) = rest.split_at_checked(length)?;
+            rest = others;
+            Some(own)
+        });
+        let samples = self.samples as f64;
+        if let Some([loss]) = sums.next() {
+            logs.insert("loss", loss / samples);
         }
-        for (metric, mean) in self.metrics.iter().zip(means) {
-            logs.insert(metric.name(), metric.of_mean(mean));
+        for (metric, sums) in self.metrics.iter().zip(sums) {
+            let weight = if metric.is_weighted() { self.weight } else { samples };
+            logs.insert(metric.name(), metric.result(sums, weight));
         }
         Ok(())
     }
@@ -310,17 +341,18 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
         // For dropout and whatever else draws from the device's random numbers.
         self.plain_device.seed(step.seed);
         let pass = Pass::training(step.seed);
-        let Compared { loss, metrics, samples } =
-            self.compare(self.model()?, batch, pass, step.sample_weight)?;
+        let mut compared = self.compare(self.model()?, batch, pass, step.sample_weight)?;
+        let (loss, samples) = (compared.loss.clone(), compared.samples);
         if !loss.is_tracked() {
             return Err(Error::engine(
                 "the loss does not depend on the model's weights; does `forward` detach them?",
             ));
         }
         // Divided by the number of samples and not by the sum of their weights, as in Keras.
-        self.gradients = Some(loss.clone().div_scalar(samples as f64).backward());
+        self.gradients = Some(loss.div_scalar(samples as f64).backward());
         self.gradient_batches = 1;
-        self.accumulate(loss.without_autodiff(), metrics, samples);
+        compared.loss = compared.loss.without_autodiff();
+        self.accumulate(compared)?;
         Ok(samples)
     }
 
@@ -357,9 +389,9 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     fn evaluate(&mut self, batch: Self::Batch, sample_weight: Option<&[f32]>) -> Result<usize> {
         self.inference()?;
         let model = self.inference.as_ref().ok_or_else(lost_model)?;
-        let Compared { loss, metrics, samples } =
-            self.compare(model, batch, Pass::inference(), sample_weight)?;
-        self.accumulate(loss, metrics, samples);
+        let compared = self.compare(model, batch, Pass::inference(), sample_weight)?;
+        let samples = compared.samples;
+        self.accumulate(compared)?;
         Ok(samples)
     }
 
@@ -379,18 +411,21 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     fn reset_metrics(&mut self) {
         self.sums.clear();
         self.samples = 0;
+        self.weight = 0.0;
     }
 
     fn step_state(&self) -> Result<Weights> {
         let names = self.metric_names();
-        step_state::export(self.model()?, &names, &self.sums, self.samples, &self.kept)
+        let counted = Counted { samples: self.samples, weight: self.weight };
+        step_state::export(self.model()?, &names, &self.sums, counted, &self.kept)
     }
 
     fn set_step_state(&mut self, state: &Weights) -> Result {
         let names = self.metric_names();
-        let StepState { sums, samples, kept } =
+        let StepState { sums, counted, kept } =
             step_state::import(self.model()?, &names, &self.plain_device, state)?;
-        (self.sums, self.samples, self.kept) = (sums, samples, kept);
+        (self.sums, self.kept) = (sums, kept);
+        (self.samples, self.weight) = (counted.samples, counted.weight);
         Ok(())
     }
 }
@@ -409,7 +444,12 @@ where
 
 /// The values times the samples' weights.
 fn weigh(values: Tensor<1>, weights: &[f32]) -> Result<Tensor<1>> {
-    let samples = values.dims()[0];
+    let weights = weights_on(weights, values.dims()[0], &values.device())?;
+    Ok(values * weights)
+}
+
+/// The weights of so many samples.
+fn weights_on(weights: &[f32], samples: usize, device: &Device) -> Result<Tensor<1>> {
     if weights.len() != samples {
         return Err(Error::data(format!(
             "{} sample weights for {samples} samples; there must be one for each",
@@ -417,9 +457,8 @@ fn weigh(values: Tensor<1>, weights: &[f32]) -> Result<Tensor<1>> {
         )));
     }
     let data = TensorData::new(weights.to_vec(), [samples]);
-    let device = values.device();
     let weights = Tensor::<1>::from_data(data, &device.clone().without_autodiff());
-    Ok(values * weights.onto(&device))
+    Ok(weights.onto(device))
 }
 
 fn lost_model() -> Error {

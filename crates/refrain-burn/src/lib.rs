@@ -54,7 +54,7 @@ mod step_state;
 mod summary;
 
 pub mod losses;
-mod metrics;
+pub mod metrics;
 mod optimizer_state;
 pub mod optimizers;
 
@@ -78,7 +78,8 @@ pub use losses::{
     MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy, SquaredHinge,
 };
 pub use metrics::{
-    Accuracy, AnyMetric, BinaryAccuracy, Metric, RootMeanSquaredError, TopKCategoricalAccuracy,
+    Accuracy, AnyMetric, Auc, BinaryAccuracy, CategoricalAccuracy, ConfusionMatrix, FBetaScore,
+    MeanIoU, Metric, Precision, R2Score, Recall, RootMeanSquaredError, TopKCategoricalAccuracy,
 };
 pub use optimizers::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, Optimizer, OptimizerSlot,
@@ -87,4 +88,4 @@ pub use optimizers::{
 pub use samples::Samples;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};
-pub use targets::{FromTargets, Targets};
+pub use targets::{ClassRows, FromTargets, Targets};

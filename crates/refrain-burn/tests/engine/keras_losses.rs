@@ -74,10 +74,10 @@ fn metric(case: &Value) {
     let name = case["metric"].as_str().unwrap();
     let metric = AnyMetric::from_name(name).unwrap();
     let is = |got: f64| assert_close(&[got as f32], &result, 2e-6, &case.to_string());
-    let mean = |values: Tensor<1>| f64::from(values.mean().into_scalar::<f32>());
+    let mean = |values: Tensor<2>| f64::from(values.mean().into_scalar::<f32>());
     let Some(k) = case["k"].as_u64() else {
         let values = metric.values(outputs, Targets::Rows(targets));
-        return is(metric.of_mean(mean(values)));
+        return is(metric.result(&[mean(values)], 1.0));
     };
     let metric = TopKCategoricalAccuracy::new().k(k as usize);
     let labels = targets.clone().argmax(1).squeeze_dim::<1>(1);

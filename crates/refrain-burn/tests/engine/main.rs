@@ -10,6 +10,7 @@ mod gradients;
 mod initializers;
 mod keras_layers;
 mod keras_losses;
+mod keras_metrics;
 mod keras_optimizers;
 mod learner;
 mod losses;

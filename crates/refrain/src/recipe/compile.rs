@@ -416,7 +416,7 @@ fn with_options(kind: &str, loss: AnyLoss, mut options: Options<'_, '_>) -> Resu
 }
 
 fn metric(value: &Value<'_>, registry: &Registry) -> Result<AnyMetric> {
-    let mut names = AnyMetric::NAMES.to_vec();
+    let mut names: Vec<&str> = AnyMetric::names().collect();
     names.extend(registry.metrics.iter().map(|(name, _)| name.as_str()));
     value.look_up("metric", &names, |name| {
         let own = registry.metrics.iter().find(|(known, _)| known == name);
