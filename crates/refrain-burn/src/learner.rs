@@ -10,7 +10,7 @@ use crate::gradients::{self, Kept};
 use crate::losses::Loss;
 use crate::metrics::Metric;
 use crate::optimizer_state;
-use crate::optimizers::Optimizer;
+use crate::optimizers::{LossScale, Optimizer};
 use crate::samples::Samples;
 use crate::step_state::{self, Counted, StepState};
 use crate::weights;
@@ -50,8 +50,9 @@ pub struct BurnLearner<M: Forward, S: Loss<M::Output>> {
 
 impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
     /// A learner of `model`. The learning rate is handed to each step.
-    pub fn new(model: M, optimizer: Box<dyn Optimizer>, loss: S) -> Self {
+    pub fn new(model: M, mut optimizer: Box<dyn Optimizer>, loss: S) -> Self {
         let model = model.train();
+        optimizer.meet(&weights::parameter_infos(&model));
         let device = model.devices().into_iter().next().unwrap_or_default().autodiff();
         let logits_loss = model.closing_activation().and_then(|closing| loss.on_logits(closing));
         Self {
@@ -349,7 +350,16 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
             ));
         }
         // Divided by the number of samples and not by the sum of their weights, as in Keras.
-        self.gradients = Some(loss.div_scalar(samples as f64).backward());
+        let loss = loss.div_scalar(samples as f64);
+        let gradients = match self.optimizer.loss_scale().map(LossScale::factor) {
+            None => loss.backward(),
+            Some(factor) => {
+                let mut gradients = loss.mul_scalar(factor).backward();
+                gradients::divide(self.model()?, &mut gradients, factor);
+                gradients
+            }
+        };
+        self.gradients = Some(gradients);
         self.gradient_batches = 1;
         compared.loss = compared.loss.without_autodiff();
         self.accumulate(compared)?;
@@ -365,12 +375,32 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
         self.inference = None;
         self.merge_kept()?;
         let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
+        if self.optimizer.loss_scale().is_some_and(LossScale::is_dynamic) {
+            let zeros = gradients::zeros_of_finite(self.model()?, &gradients);
+            let is_finite = self.read(zeros)?.iter().all(|zero| *zero == 0.0);
+            self.optimizer.adapt_loss_scale(is_finite);
+            if !is_finite {
+                // The scale was too large: it is halved, and this step is not made.
+                return Ok(());
+            }
+        }
         let model = self.model.take().ok_or_else(lost_model)?;
         if let Some(clip) = self.optimizer.clip() {
             gradients::clip(&model, &mut gradients, clip);
         }
         self.optimizer.begin_step(learning_rate);
         self.model = Some(gradients::update(model, &mut gradients, &mut *self.optimizer));
+        Ok(())
+    }
+
+    fn end_training(&mut self) -> Result {
+        let has_average = |id| self.optimizer.average(id).is_some();
+        if !weights::parameters(self.model()?).iter().any(|one| has_average(one.id)) {
+            return Ok(());
+        }
+        self.inference = None;
+        let model = self.model.take().ok_or_else(lost_model)?;
+        self.model = Some(gradients::with_averages(model, &*self.optimizer));
         Ok(())
     }
 

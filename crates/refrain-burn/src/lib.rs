@@ -73,17 +73,19 @@ pub use layers::LayerConfig;
 pub use learner::BurnLearner;
 pub use losses::{
     AnyLoss, BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
-    CategoricalFocalCrossentropy, CategoricalHinge, CosineSimilarity, CustomLoss, Hinge, Huber,
-    KlDivergence, LogCosh, Loss, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError,
-    MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy, SquaredHinge,
+    CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, CategoricalHinge, Circle,
+    CosineSimilarity, CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError,
+    MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError, Poisson,
+    SparseCategoricalCrossentropy, SquaredHinge, Tversky,
 };
 pub use metrics::{
     Accuracy, AnyMetric, Auc, BinaryAccuracy, CategoricalAccuracy, ConfusionMatrix, FBetaScore,
     MeanIoU, Metric, Precision, R2Score, Recall, RootMeanSquaredError, TopKCategoricalAccuracy,
 };
 pub use optimizers::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, Optimizer, OptimizerSlot,
-    OptimizerState, RmsProp, Sgd, Values,
+    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Group, Lamb, Lion, LossScale, Muon,
+    Nadam, Optimizer, OptimizerSlot, OptimizerState, ParameterGroups, ParameterInfo, RmsProp,
+    ScheduleFreeAdamW, Sgd, Values,
 };
 pub use samples::Samples;
 pub use sequential::{Sequential, SequentialBuilder};

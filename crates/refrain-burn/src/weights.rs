@@ -8,6 +8,8 @@ use burn::tensor::{Bool, BoolStore, DType, Device, Int, Shape, Tensor, TensorDat
 use refrain_core::weights::{WeightDtype, WeightTensor, Weights};
 use refrain_core::{Error, Escaped, Result, list_names};
 
+use crate::optimizers::ParameterInfo;
+
 /// How many of the tensors that do not fit a message names.
 const NAMED_AT_MOST: usize = 5;
 
@@ -162,6 +164,12 @@ pub(crate) fn parameters<M: Module>(model: &M) -> Vec<Parameter> {
     let mut parameters = Parameters::default();
     model.visit(&mut parameters);
     parameters.found
+}
+
+/// What an optimizer is told of them.
+pub(crate) fn parameter_infos<M: Module>(model: &M) -> Vec<ParameterInfo> {
+    let info = |Parameter { id, name, shape, .. }| ParameterInfo { id, name, shape };
+    parameters(model).into_iter().map(info).collect()
 }
 
 #[derive(Default)]

@@ -11,8 +11,10 @@ use super::{
     FalseNegatives, FalsePositives, MeanIoU, Metric, PearsonCorrelation, Precision, R2Score,
     Recall, RootMeanSquaredError, TopKCategoricalAccuracy, TrueNegatives, TruePositives,
 };
-use crate::losses::AnyLoss;
-use crate::targets::Targets;
+use crate::losses::{
+    AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy,
+};
+use crate::targets::{ClassRows as _, Targets};
 
 /// One of the metrics, or any loss, chosen at run time. Its name in the logs is the one that was
 /// asked for, `acc` or `accuracy`, as in Keras, unless it is [named](Self::named) otherwise.
@@ -62,6 +64,8 @@ impl AnyMetric {
         "cosine_similarity",
         "pearson_correlation",
         "r2_score",
+        "crossentropy",
+        "ce",
     ];
 
     /// All names that [`from_name`](Self::from_name) knows.
@@ -94,7 +98,8 @@ impl AnyMetric {
             "cosine_similarity" => Self::custom(CosineSimilarity),
             "pearson_correlation" => Self::custom(PearsonCorrelation),
             "r2_score" => Self::custom(R2Score::new()),
-            _ => Self::custom(AnyLoss::from_name(name)?),
+            "crossentropy" | "ce" => Self::custom(Crossentropy),
+            _ => Self::custom(MeanLoss(AnyLoss::from_name(name)?)),
         };
         Some(metric.named(name))
     }
@@ -142,5 +147,63 @@ impl Metric<Tensor<2>, Targets> for AnyMetric {
 
     fn is_weighted(&self) -> bool {
         self.is_weighted
+    }
+}
+
+/// A loss as a metric. Where it takes rows, class labels become one-hot rows beside several outputs.
+struct MeanLoss(AnyLoss);
+
+impl MeanLoss {
+    fn rows(&self, outputs: &Tensor<2>, targets: Targets) -> Targets {
+        match targets {
+            Targets::Labels(_) if Loss::check(&self.0, outputs, &targets).is_err() => {
+                Targets::Rows(targets.class_rows(outputs.dims()[1]))
+            }
+            targets => targets,
+        }
+    }
+}
+
+impl Metric<Tensor<2>, Targets> for MeanLoss {
+    fn name(&self) -> String {
+        Loss::<Tensor<2>>::name(&self.0).to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<2> {
+        let targets = self.rows(&outputs, targets);
+        self.0.values(outputs, targets)
+    }
+
+    fn check_batch(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        Loss::check(&self.0, outputs, &self.rows(outputs, targets.clone()))
+    }
+}
+
+/// The cross-entropy that goes with outputs and targets, as Keras chooses it.
+struct Crossentropy;
+
+impl Crossentropy {
+    fn fitting(outputs: &Tensor<2>, targets: &Targets) -> AnyLoss {
+        match targets {
+            _ if outputs.dims()[1] == 1 => AnyLoss::BinaryCrossentropy(BinaryCrossentropy::new()),
+            Targets::Labels(_) => {
+                AnyLoss::SparseCategoricalCrossentropy(SparseCategoricalCrossentropy::new())
+            }
+            Targets::Rows(_) => AnyLoss::CategoricalCrossentropy(CategoricalCrossentropy::new()),
+        }
+    }
+}
+
+impl Metric<Tensor<2>, Targets> for Crossentropy {
+    fn name(&self) -> String {
+        "crossentropy".to_owned()
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<2> {
+        Self::fitting(&outputs, &targets).values(outputs, targets)
+    }
+
+    fn check_batch(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        Self::fitting(outputs, targets).check_batch(outputs, targets)
     }
 }

@@ -35,7 +35,8 @@ macro_rules! against_rows {
             }
 
             fn values(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<2> {
-                self.of_rows(outputs, targets.into_rows())
+                let targets = targets.class_rows(outputs.dims()[1]);
+                self.of_rows(outputs, targets)
             }
 
             fn result(&self, sums: &[f64], weight: f64) -> f64 {
@@ -43,7 +44,7 @@ macro_rules! against_rows {
             }
 
             fn check_batch(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
-                targets.clone().into_rows().check_class_rows($name, outputs.dims())
+                targets.check_class_rows($name, outputs.dims())
             }
         }
     };

@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the running means of the gradient and of its square, and
@@ -91,18 +92,8 @@ impl Rule for Adam {
     type Formula = Moments;
 
     fn formula(&self) -> Moments {
-        // In f32, as Keras: β₂ rounds to a number that makes the first steps longer by 2e-5.
-        // Harmless, but with f64 no run would agree with Keras beyond the fourth digit.
-        let step = self.common.step();
-        let beta_1 = self.current_beta_1();
-        let beta_1_power = (beta_1 as f32).powf(step);
-        let beta_2_power = (self.beta_2 as f32).powf(step);
-        Moments {
-            rate: self.common.rate * (1.0 - beta_2_power).sqrt() / (1.0 - beta_1_power),
-            new_1: (1.0 - beta_1) as f32,
-            new_2: (1.0 - self.beta_2) as f32,
-            epsilon: self.epsilon as f32,
-        }
+        let betas = [self.current_beta_1(), self.beta_2];
+        Moments::at(self.common.step(), self.common.rate, betas, self.epsilon)
     }
 
     const SLOTS: &'static [&'static str] = &[MEAN, SQUARE, LARGEST];
@@ -140,6 +131,21 @@ pub(super) struct Moments {
     new_1: f32,
     new_2: f32,
     epsilon: f32,
+}
+
+impl Moments {
+    pub(super) fn at(step: f32, rate: f32, [beta_1, beta_2]: [f64; 2], epsilon: f64) -> Self {
+        // In f32, as Keras: β₂ rounds to a number that makes the first steps longer by 2e-5.
+        // Harmless, but with f64 no run would agree with Keras beyond the fourth digit.
+        let beta_1_power = (beta_1 as f32).powf(step);
+        let beta_2_power = (beta_2 as f32).powf(step);
+        Self {
+            rate: rate * (1.0 - beta_2_power).sqrt() / (1.0 - beta_1_power),
+            new_1: (1.0 - beta_1) as f32,
+            new_2: (1.0 - beta_2) as f32,
+            epsilon: epsilon as f32,
+        }
+    }
 }
 
 impl Formula for Moments {

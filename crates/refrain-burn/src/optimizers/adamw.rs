@@ -4,7 +4,8 @@ use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
 use super::Adam;
-use super::rule::{Common, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 const WEIGHT_DECAY: f64 = 0.004;

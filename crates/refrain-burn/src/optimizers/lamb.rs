@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Decay, Formula, Rule, by_tensors, in_blocks, optimizer};
+use super::common::Common;
+use super::rule::{Decay, Formula, Rule, by_tensors, in_blocks, optimizer};
 use super::values::{Values, in_place};
 
 const LEARNING_RATE: f64 = 0.001;

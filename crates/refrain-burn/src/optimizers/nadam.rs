@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the running means of the gradient and of its square.

@@ -15,6 +15,7 @@ mod keras_optimizers;
 mod learner;
 mod losses;
 mod metrics;
+mod optimizer_options;
 mod optimizers;
 mod sequential;
 mod training;

@@ -60,7 +60,7 @@ fn refuses_what_does_not_fit() {
     let rows_of_three = || Targets::Rows(outputs());
     check(
         AnyMetric::from_name("mse").unwrap(),
-        labels_of_two(),
+        Targets::Rows(rows(&[1.0, 0.0], 1, &device)),
         "mean_squared_error: outputs have the shape [2, 3] and targets [2, 1]; they must be equal",
     );
     check(
@@ -89,6 +89,24 @@ fn refuses_what_does_not_fit() {
         rows_of_three(),
         "fbeta_score: beta is NaN; allowed: a finite number above 0",
     );
+}
+
+/// Labels count as one-hot rows beside several outputs, and as numbers beside one.
+#[test]
+fn labels_beside_metrics_of_rows() {
+    let device = Device::flex();
+    let three = || rows(&[0.1, 0.7, 0.2, 0.5, 0.2, 0.3], 3, &device);
+    let one = || rows(&[0.5, 3.0], 1, &device);
+    let one_hot = || Targets::Rows(rows(&[0.0, 1.0, 0.0, 0.0, 0.0, 1.0], 3, &device));
+    for name in ["mse", "rmse", "categorical_crossentropy", "auc", "hinge", "ce"] {
+        let metric = AnyMetric::from_name(name).unwrap();
+        let of_labels = Targets::Labels(labels(&[1, 2]));
+        metric.check_batch(&three(), &of_labels).unwrap();
+        let got = floats(metric.values(three(), of_labels));
+        assert_eq!(got, floats(metric.values(three(), one_hot())), "{name}");
+    }
+    let mse = AnyMetric::from_name("mse").unwrap();
+    assert_eq!(floats(mse.values(one(), Targets::Labels(labels(&[1, 2])))), [0.25, 1.0]);
 }
 
 #[test]
