@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
+use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential, Targets};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Trainer};
+use refrain_core::{BuildContext, Callback, Dataset as _, Error, Fit, Result, RunPlan, Trainer};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;
@@ -291,10 +291,19 @@ impl Recipe {
         Ok(trainer)
     }
 
-    /// Whether the loss can compare so many outputs with labels.
+    /// Whether loss and metrics can compare so many outputs with the data's targets.
     fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
+        let Some(targets) = data.batch(&[0])?.targets else {
+            return Ok(());
+        };
+        self.check_loss_kind(data, outputs, &targets)?;
+        self.compile.check_metrics(outputs, &targets)
+    }
+
+    fn check_loss_kind(&self, data: &RecipeData, outputs: usize, targets: &Targets) -> Result {
         let problem = match self.compile.loss {
             AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
+            AnyLoss::Custom(_) if self.compile.loss_fits(outputs, targets) => return Ok(()),
             AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
             AnyLoss::BinaryCrossentropy(_)
                 if outputs == 1 && data.classes().is_some_and(|classes| classes > 2) =>
