@@ -30,6 +30,7 @@ chapters! {
     checking: "checking.md",
     custom_loop: "custom-loop.md",
     recipes: "recipes.md",
+    learning: "learning.md",
     resuming: "resuming.md",
     from_keras: "from-keras.md",
     exercise: "exercise.md",

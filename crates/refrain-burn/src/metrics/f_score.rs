@@ -21,8 +21,8 @@ pub enum Average {
 }
 
 impl Average {
-    /// Keras' names.
-    pub const NAMES: &[&str] = &["micro", "macro", "weighted"];
+    /// Keras' names; the first is the default.
+    pub const NAMES: &[&str] = &["macro", "micro", "weighted"];
 
     /// The average of that name.
     pub fn from_name(name: &str) -> Option<Self> {

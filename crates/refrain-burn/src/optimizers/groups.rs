@@ -215,13 +215,8 @@ impl Optimizer for ParameterGroups {
             .iter()
             .filter_map(|parameter| Some((parameter.id, group_of(&parameter.name)?)))
             .collect();
-        for place in 0..=self.groups.len() {
-            let own: Vec<ParameterInfo> =
-                parameters.iter().filter(|one| self.place(one.id) == place).cloned().collect();
-            if let Some(optimizer) = self.all_mut().nth(place) {
-                optimizer.meet(&own);
-            }
-        }
+        // Each is told of all: names that it is given need not be of its own parameters.
+        self.all_mut().for_each(|optimizer| optimizer.meet(parameters));
     }
 
     fn loss_scale(&self) -> Option<&LossScale> {

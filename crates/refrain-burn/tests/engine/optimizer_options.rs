@@ -146,6 +146,16 @@ fn refuses_groups_that_cannot_be() {
     );
 }
 
+/// Names are looked for in the whole model: those of another group are no mistake.
+#[test]
+fn a_group_may_exclude_what_another_has() {
+    let sgd = Sgd::new(0.1).weight_decay(0.1).exclude_from_weight_decay(["*.bias"]);
+    let groups = ParameterGroups::new(sgd).group(Group::new(["*.bias"], Sgd::new(0.1)));
+    let got = trained(groups, 1);
+    let plain = trained(Sgd::new(0.1), 1);
+    assert_eq!(bytes(&got, "dense.bias"), bytes(&plain, "dense.bias"));
+}
+
 #[test]
 fn what_is_excluded_does_not_decay() {
     let decayed = |names: &[&str]| {

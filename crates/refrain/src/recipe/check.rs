@@ -92,6 +92,9 @@ impl Recipe {
         if let Err(error) = self.check_loss(data, outputs) {
             found.push(Finding::error("loss-mismatch", error.to_string()).option("loss"));
         }
+        if let Err(error) = self.check_metrics(data, outputs) {
+            found.push(Finding::error("metric-mismatch", error.to_string()).option("metrics"));
+        }
         let classes = data.classes();
         if let (AnyLoss::SparseCategoricalCrossentropy(_), Some(classes)) =
             (&self.compile.loss, classes)

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential, Targets};
+use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
 use refrain_core::{BuildContext, Callback, Dataset as _, Error, Fit, Result, RunPlan, Trainer};
@@ -269,7 +269,7 @@ impl Recipe {
         let trainer = self.trainer_without_check(data)?;
         // Before the first batch, and before anything is written.
         let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
-        self.check_loss(data, outputs).map_err(|e| e.context(&self.origin))?;
+        self.check_targets(data, outputs).map_err(|e| e.context(&self.origin))?;
         Ok(trainer)
     }
 
@@ -292,18 +292,26 @@ impl Recipe {
     }
 
     /// Whether loss and metrics can compare so many outputs with the data's targets.
-    fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
-        let Some(targets) = data.batch(&[0])?.targets else {
-            return Ok(());
-        };
-        self.check_loss_kind(data, outputs, &targets)?;
-        self.compile.check_metrics(outputs, &targets)
+    fn check_targets(&self, data: &RecipeData, outputs: usize) -> Result {
+        self.check_loss(data, outputs)?;
+        self.check_metrics(data, outputs)
     }
 
-    fn check_loss_kind(&self, data: &RecipeData, outputs: usize, targets: &Targets) -> Result {
+    fn check_metrics(&self, data: &RecipeData, outputs: usize) -> Result {
+        match data.batch(&[0])?.targets {
+            Some(targets) => self.compile.check_metrics(outputs, &targets),
+            None => Ok(()),
+        }
+    }
+
+    fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
+        let fits = match (&self.compile.loss, data.batch(&[0])?.targets) {
+            (AnyLoss::Custom(_), Some(targets)) => self.compile.loss_fits(outputs, &targets),
+            _ => false,
+        };
         let problem = match self.compile.loss {
             AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
-            AnyLoss::Custom(_) if self.compile.loss_fits(outputs, targets) => return Ok(()),
+            AnyLoss::Custom(_) if fits => return Ok(()),
             AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
             AnyLoss::BinaryCrossentropy(_)
                 if outputs == 1 && data.classes().is_some_and(|classes| classes > 2) =>

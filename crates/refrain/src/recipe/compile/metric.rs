@@ -43,12 +43,14 @@ pub(super) fn read(
             return Ok((own, Vec::new()));
         }
         let mut options = Options::below(path, None);
+        options.note("type", &kind);
         let metric = with_options(&kind, value, &mut options)?;
         return Ok((metric, options.settings));
     }
     let section = value.section("the metric")?;
     let kind = section.require("type", "type = \"auc\"")?.look_up("metric", &names, known)?;
     let mut options = Options::below(path, Some(&section));
+    options.note("type", &kind);
     let mut metric = match own(&kind) {
         Some(own) => own,
         None => with_options(&kind, value, &mut options)?,
@@ -61,7 +63,6 @@ pub(super) fn read(
                  validation puts in front"
             )));
         }
-        options.note("type", &kind);
         metric = metric.named(name);
     }
     section.finish()?;
@@ -187,11 +188,8 @@ fn precision_or_recall(kind: &str, options: &mut Options<'_, '_>) -> Result<AnyM
 }
 
 fn f_score(kind: &str, options: &mut Options<'_, '_>) -> Result<AnyMetric> {
-    let mut score = FBetaScore::new();
-    if let Some(average) = options.get("average") {
-        score = score.average(average.look_up("average", Average::NAMES, Average::from_name)?);
-        options.note("average", average.str()?);
-    }
+    let average = options.one_of("average", Average::NAMES, Average::from_name)?;
+    let mut score = FBetaScore::new().average(average);
     if kind == "fbeta_score" {
         score = score.beta(options.number("beta", 1.0, "a finite number above 0", is_positive)?);
     }

@@ -114,6 +114,7 @@ impl<'a, 't> Options<'a, 't> {
         from_name: impl Fn(&str) -> Option<T>,
     ) -> Result<T> {
         let Some(value) = self.get(key) else {
+            self.note(key, names.first().unwrap_or(&""));
             return Ok(T::default());
         };
         let chosen = value.look_up(key, names, from_name)?;
@@ -127,7 +128,9 @@ impl<'a, 't> Options<'a, 't> {
             return Ok(Vec::new());
         };
         let names = strings(&value)?;
-        self.note(key, names.join(", "));
+        if !names.is_empty() {
+            self.note(key, names.join(", "));
+        }
         Ok(names)
     }
 }
