@@ -351,7 +351,7 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
         }
         // Divided by the number of samples and not by the sum of their weights, as in Keras.
         let loss = loss.div_scalar(samples as f64);
-        let gradients = match self.optimizer.loss_scale().map(LossScale::factor) {
+        let gradients = match self.optimizer.current_loss_scale().map(LossScale::factor) {
             None => loss.backward(),
             Some(factor) => {
                 let mut gradients = loss.mul_scalar(factor).backward();
@@ -375,7 +375,7 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
         self.inference = None;
         self.merge_kept()?;
         let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
-        if self.optimizer.loss_scale().is_some_and(LossScale::is_dynamic) {
+        if self.optimizer.current_loss_scale().is_some_and(LossScale::is_dynamic) {
             let zeros = gradients::zeros_of_finite(self.model()?, &gradients);
             let is_finite = self.read(zeros)?.iter().all(|zero| *zero == 0.0);
             self.optimizer.adapt_loss_scale(is_finite);

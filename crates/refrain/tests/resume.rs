@@ -348,7 +348,8 @@ fn options_of_metrics_are_part_of_what_describes_a_run() {
     for (name, same, other) in [
         ("auc", "curve = \"ROC\", num_thresholds = 200", "curve = \"PR\""),
         ("f1_score", "average = \"macro\"", "average = \"micro\""),
-        ("precision", "", "threshold = 0.25"),
+        ("precision", "", "thresholds = 0.25"),
+        ("huber", "delta = 1.0", "delta = 2.0"),
         ("top_k_categorical_accuracy", "k = 5", "k = 3"),
         ("r2_score", "class_aggregation = \"uniform_average\"", "name = \"r2\""),
         ("mean_io_u", "", "target_class_ids = [0]"),

@@ -99,9 +99,15 @@ impl AnyMetric {
             "pearson_correlation" => Self::custom(PearsonCorrelation),
             "r2_score" => Self::custom(R2Score::new()),
             "crossentropy" | "ce" => Self::custom(Crossentropy),
-            _ => Self::custom(MeanLoss(AnyLoss::from_name(name)?)),
+            _ => Self::of_loss(AnyLoss::from_name(name)?),
         };
         Some(metric.named(name))
+    }
+
+    /// The mean of a loss over the samples. Where the loss takes rows, class labels become one-hot
+    /// rows beside several outputs.
+    pub fn of_loss(loss: AnyLoss) -> Self {
+        Self::custom(MeanLoss(loss))
     }
 
     /// A metric with options, or of your own.

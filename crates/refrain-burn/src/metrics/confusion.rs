@@ -45,7 +45,7 @@ impl Yes {
 
     fn check(&self, metric: &str, outputs: &Tensor<2>, targets: &impl ClassRows) -> Result {
         if let Some(threshold) = self.threshold {
-            check_share(metric, "threshold", threshold)?;
+            check_share(metric, "thresholds", threshold)?;
         }
         if let Some(k) = self.top_k {
             check_at_least_one(metric, "top_k", k)?;
@@ -88,8 +88,9 @@ macro_rules! counted {
                 Self::default()
             }
 
-            /// Above which an output is a yes, 0..=1. Default 0.5.
-            pub fn threshold(mut self, threshold: f64) -> Self {
+            /// Above which an output is a yes, 0..=1. Default 0.5. Keras takes several, and gives a
+            /// number for each.
+            pub fn thresholds(mut self, threshold: f64) -> Self {
                 self.0.threshold = Some(threshold);
                 self
             }

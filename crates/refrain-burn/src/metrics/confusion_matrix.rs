@@ -169,9 +169,17 @@ pub(super) fn classes_of(outputs: &Tensor<2>) -> usize {
 /// `[samples, classes²]`: 1 at the cell of each sample, by actual class, then by predicted class.
 pub(super) fn cells(outputs: Tensor<2>, targets: impl ClassRows) -> Tensor<2> {
     let classes = classes_of(&outputs);
-    let samples = outputs.dims()[0];
-    let device = outputs.device();
     let (actual, predicted) = actual_and_predicted(outputs, targets);
+    at_cells(actual, predicted, classes)
+}
+
+pub(super) fn at_cells(
+    actual: Tensor<2, Int>,
+    predicted: Tensor<2, Int>,
+    classes: usize,
+) -> Tensor<2> {
+    let samples = actual.dims()[0];
+    let device = actual.device();
     let index = actual * classes as i64 + predicted;
     let one = Tensor::ones([samples, 1], &device);
     Tensor::zeros([samples, classes * classes], &device).scatter(
@@ -184,7 +192,7 @@ pub(super) fn cells(outputs: Tensor<2>, targets: impl ClassRows) -> Tensor<2> {
 
 /// Both `[samples, 1]`. A label that is no class of the model counts as its last one: the loss
 /// refuses it before.
-fn actual_and_predicted(
+pub(super) fn actual_and_predicted(
     outputs: Tensor<2>,
     targets: impl ClassRows,
 ) -> (Tensor<2, Int>, Tensor<2, Int>) {

@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use refrain_core::{Error, Result};
 
-use super::Metric;
-use super::confusion_matrix::{cells, classes_of};
+use super::confusion_matrix::{actual_and_predicted, at_cells, classes_of};
+use super::{Metric, check_share};
 use crate::targets::ClassRows;
 
 /// The mean over classes of their intersection over union: of all samples that are of the class or
@@ -12,7 +12,7 @@ use crate::targets::ClassRows;
 /// output `BinaryIoU`.
 ///
 /// Outputs: `[samples, classes]`, of which the largest is the prediction; one output: two classes, of
-/// which the second is above 0.5. Targets: labels or one-hot rows. Classes that neither occur nor
+/// which the second is from a threshold on, by default 0.5. Targets: labels or one-hot rows. Classes that neither occur nor
 /// are predicted do not count.
 ///
 /// # Errors
@@ -31,6 +31,8 @@ use crate::targets::ClassRows;
 #[derive(Clone, Debug, Default)]
 pub struct MeanIoU {
     target_class_ids: Option<Vec<usize>>,
+    num_classes: Option<usize>,
+    threshold: Option<f64>,
 }
 
 impl MeanIoU {
@@ -44,6 +46,18 @@ impl MeanIoU {
         self.target_class_ids = Some(classes.into());
         self
     }
+
+    /// How many classes there must be. Default none: as many as the model has outputs.
+    pub fn num_classes(mut self, classes: usize) -> Self {
+        self.num_classes = Some(classes);
+        self
+    }
+
+    /// From which on one output is the second of two classes, 0..=1. Default 0.5.
+    pub fn threshold(mut self, threshold: f64) -> Self {
+        self.threshold = Some(threshold);
+        self
+    }
 }
 
 impl<T: ClassRows> Metric<Tensor<2>, T> for MeanIoU {
@@ -52,7 +66,12 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for MeanIoU {
     }
 
     fn values(&self, outputs: Tensor<2>, targets: T) -> Tensor<2> {
-        cells(outputs, targets)
+        let classes = classes_of(&outputs);
+        let threshold = self.threshold.unwrap_or(0.5);
+        let is_second = outputs.clone().greater_equal_scalar(threshold).int();
+        let is_one = outputs.dims()[1] == 1;
+        let (actual, largest) = actual_and_predicted(outputs, targets);
+        at_cells(actual, if is_one { is_second } else { largest }, classes)
     }
 
     fn result(&self, sums: &[f64], _: f64) -> f64 {
@@ -76,6 +95,15 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for MeanIoU {
 
     fn check_batch(&self, outputs: &Tensor<2>, targets: &T) -> Result {
         let classes = classes_of(outputs);
+        if let Some(given) = self.num_classes.filter(|given| *given != classes) {
+            return Err(Error::config(format!(
+                "mean_io_u: num_classes is {given}, and the model has {classes} classes; allowed: \
+                 {classes}, or leave it out"
+            )));
+        }
+        if let Some(threshold) = self.threshold {
+            check_share("mean_io_u", "threshold", threshold)?;
+        }
         let ids = self.target_class_ids.as_deref();
         if ids.is_some_and(|ids| ids.is_empty() || ids.iter().any(|id| *id >= classes)) {
             return Err(Error::config(format!(

@@ -157,6 +157,7 @@ impl Aggregation {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct R2Score {
     aggregation: Aggregation,
+    num_regressors: usize,
 }
 
 impl R2Score {
@@ -169,6 +170,22 @@ impl R2Score {
     pub fn class_aggregation(mut self, aggregation: Aggregation) -> Self {
         self.aggregation = aggregation;
         self
+    }
+
+    /// Adjusts the score for so many inputs of the model: that of more of them must be higher.
+    /// Default 0: it is not adjusted.
+    pub fn num_regressors(mut self, inputs: usize) -> Self {
+        self.num_regressors = inputs;
+        self
+    }
+
+    /// By Keras' formula, which counts the numbers of all outputs; as it is where there are too few.
+    fn adjusted(self, score: f64, numbers: f64) -> f64 {
+        let regressors = self.num_regressors as f64;
+        if regressors == 0.0 || regressors >= numbers - 1.0 {
+            return score;
+        }
+        1.0 - (1.0 - score) * (numbers - 1.0) / (numbers - regressors - 1.0)
     }
 
     /// The squares of the targets, the targets, and the squared errors.
@@ -188,7 +205,7 @@ impl R2Score {
             let score = 1.0 - error / variance;
             (variance, if score.is_infinite() { 0.0 } else { score })
         });
-        match self.aggregation {
+        let score = match self.aggregation {
             Aggregation::UniformAverage => {
                 scores.map(|(_, score)| score).sum::<f64>() / outputs as f64
             }
@@ -200,7 +217,8 @@ impl R2Score {
                 }
                 sum / total
             }
-        }
+        };
+        self.adjusted(score, weight * outputs as f64)
     }
 }
 

@@ -62,39 +62,18 @@ impl Adafactor {
             clip_threshold: 1.0,
         }
     }
+}
 
+optimizer!(Adafactor {
     /// The exponent of the step in β₂; below 0. Default −0.8.
-    pub fn beta_2_decay(mut self, beta_2_decay: f64) -> Self {
-        self.beta_2_decay = beta_2_decay;
-        self
-    }
-
+    beta_2_decay: f64,
     /// Added to squared gradients; above 0. Default 1e-30.
-    pub fn epsilon_1(mut self, epsilon_1: f64) -> Self {
-        self.epsilon_1 = epsilon_1;
-        self
-    }
-
+    epsilon_1: f64,
     /// How large weights count at least; above 0. Default 1e-3.
-    pub fn epsilon_2(mut self, epsilon_2: f64) -> Self {
-        self.epsilon_2 = epsilon_2;
-        self
-    }
-
+    epsilon_2: f64,
     /// The root mean square above which updates are scaled down; above 0. Default 1.
-    pub fn clip_threshold(mut self, clip_threshold: f64) -> Self {
-        self.clip_threshold = clip_threshold;
-        self
-    }
-}
-
-impl Default for Adafactor {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Adafactor);
+    clip_threshold: f64,
+});
 
 /// A parameter as matrices of its last two axes.
 #[derive(Clone, Copy, Debug)]
@@ -138,14 +117,6 @@ impl Rule for Adafactor {
     const SLOTS: &'static [&'static str] = &[ROWS, COLUMNS, SQUARE];
     const OPTIONAL: &'static [&'static str] = Self::SLOTS;
     const COUNTS_STEPS: bool = true;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         let decay = self.beta_2_decay;

@@ -50,43 +50,22 @@ impl Adam {
         }
     }
 
-    /// How much of the mean of gradients is kept, 0..1. Default 0.9.
-    pub fn beta_1(mut self, beta_1: f64) -> Self {
-        self.beta_1 = beta_1;
-        self
-    }
-
-    /// How much of the mean of squares is kept, 0..1. Default 0.999.
-    pub fn beta_2(mut self, beta_2: f64) -> Self {
-        self.beta_2 = beta_2;
-        self
-    }
-
-    /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
-    /// Whether the largest mean of squares so far takes the place of the mean, so that no weight's
-    /// steps grow again. Default false.
-    pub fn amsgrad(mut self, amsgrad: bool) -> Self {
-        self.amsgrad = amsgrad;
-        self
-    }
-
     fn current_beta_1(&self) -> f64 {
         self.common.momentum.unwrap_or(self.beta_1)
     }
 }
 
-impl Default for Adam {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Adam);
+optimizer!(Adam {
+    /// How much of the mean of gradients is kept, 0..1. Default 0.9.
+    beta_1: f64,
+    /// How much of the mean of squares is kept, 0..1. Default 0.999.
+    beta_2: f64,
+    /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
+    epsilon: f64,
+    /// Whether the largest mean of squares so far takes the place of the mean, so that no weight's
+    /// steps grow again. Default false.
+    amsgrad: bool,
+});
 
 impl Rule for Adam {
     type Formula = Moments;
@@ -99,14 +78,6 @@ impl Rule for Adam {
     const SLOTS: &'static [&'static str] = &[MEAN, SQUARE, LARGEST];
     const OPTIONAL: &'static [&'static str] = &[LARGEST];
     const COUNTS_STEPS: bool = true;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         self.common.check_share("beta_1", self.beta_1, "0.9")?;

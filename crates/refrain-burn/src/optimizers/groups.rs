@@ -190,7 +190,7 @@ impl Optimizer for ParameterGroups {
                     "gradients are clipped for all groups together; give the clip outside of the groups",
                 );
             }
-            if group.optimizer.loss_scale().is_some() {
+            if group.optimizer.current_loss_scale().is_some() {
                 return refuse(
                     "the loss is scaled for all groups; give the loss scale outside of them",
                 );
@@ -219,8 +219,8 @@ impl Optimizer for ParameterGroups {
         self.all_mut().for_each(|optimizer| optimizer.meet(parameters));
     }
 
-    fn loss_scale(&self) -> Option<&LossScale> {
-        self.default.loss_scale()
+    fn current_loss_scale(&self) -> Option<&LossScale> {
+        self.default.current_loss_scale()
     }
 
     fn adapt_loss_scale(&mut self, is_finite: bool) {

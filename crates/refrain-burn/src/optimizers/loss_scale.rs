@@ -17,7 +17,7 @@ use refrain_core::{Error, Result};
 /// ```
 /// use refrain_burn::{LossScale, Optimizer as _, Sgd};
 /// let sgd = Sgd::new(0.1).loss_scale(LossScale::dynamic().initial_scale(1024.0));
-/// assert_eq!(sgd.loss_scale().map(LossScale::factor), Some(1024.0));
+/// assert_eq!(sgd.current_loss_scale().map(LossScale::factor), Some(1024.0));
 /// assert!(Sgd::new(0.1).loss_scale(0.0).check().is_err());
 /// ```
 #[derive(Clone, Debug)]

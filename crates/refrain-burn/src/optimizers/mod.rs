@@ -82,7 +82,7 @@ pub trait Optimizer: Send + 'static {
 
     /// What the loss is multiplied by, and gradients divided by before anybody sees them; not at all
     /// by default.
-    fn loss_scale(&self) -> Option<&LossScale> {
+    fn current_loss_scale(&self) -> Option<&LossScale> {
         None
     }
 

@@ -81,69 +81,15 @@ impl Muon {
         }
     }
 
-    /// β₁ of what goes Adam's way, 0..1. Default 0.9.
-    pub fn adam_beta_1(mut self, beta_1: f64) -> Self {
-        self.adam_beta_1 = beta_1;
-        self
-    }
-
-    /// β₂ of what goes Adam's way, 0..1. Default 0.999.
-    pub fn adam_beta_2(mut self, beta_2: f64) -> Self {
-        self.adam_beta_2 = beta_2;
-        self
-    }
-
-    /// The weight decay of what goes Adam's way, 0 or more. Default 0.004.
-    pub fn adam_weight_decay(mut self, weight_decay: f64) -> Self {
-        self.adam_weight_decay = weight_decay;
-        self
-    }
-
-    /// The rate of what goes Adam's way, as a multiple of the learning rate; above 0. Default 1.
-    pub fn adam_lr_ratio(mut self, ratio: f64) -> Self {
-        self.adam_lr_ratio = ratio;
-        self
-    }
-
-    /// Keeps Adam's update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
     /// Names of layers or parameters that go Adam's way; `*` stands for anything. Default none.
     pub fn exclude_layers(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.exclude_layers = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Whether parameters with `embedding` in their name go Adam's way. Default true.
-    pub fn exclude_embeddings(mut self, exclude: bool) -> Self {
-        self.exclude_embeddings = exclude;
-        self
-    }
-
     /// The polynomial of a Newton-Schulz step: of x, x³ and x⁵. Default 3.4445, −4.7750, 2.0315.
     pub fn coefficients(mut self, a: f64, b: f64, c: f64) -> Self {
         self.coefficients = [a, b, c];
-        self
-    }
-
-    /// How much of the momentum is kept, 0..=1. Default 0.95.
-    pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum = momentum;
-        self
-    }
-
-    /// Steps of Newton-Schulz, 1 or more. Default 5.
-    pub fn ns_steps(mut self, steps: usize) -> Self {
-        self.ns_steps = steps;
-        self
-    }
-
-    /// Whether the momentum is looked ahead to. Default true.
-    pub fn nesterov(mut self, nesterov: bool) -> Self {
-        self.nesterov = nesterov;
         self
     }
 
@@ -167,13 +113,26 @@ impl Muon {
     }
 }
 
-impl Default for Muon {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Muon);
+optimizer!(Muon {
+    /// β₁ of what goes Adam's way, 0..1. Default 0.9.
+    adam_beta_1: f64,
+    /// β₂ of what goes Adam's way, 0..1. Default 0.999.
+    adam_beta_2: f64,
+    /// The weight decay of what goes Adam's way, 0 or more. Default 0.004.
+    adam_weight_decay: f64,
+    /// The rate of what goes Adam's way, as a multiple of the learning rate; above 0. Default 1.
+    adam_lr_ratio: f64,
+    /// Keeps Adam's update finite where gradients vanish; above 0. Default 1e-7.
+    epsilon: f64,
+    /// Whether parameters with `embedding` in their name go Adam's way. Default true.
+    exclude_embeddings: bool,
+    /// How much of the momentum is kept, 0..=1. Default 0.95.
+    momentum: f64,
+    /// Steps of Newton-Schulz, 1 or more. Default 5.
+    ns_steps: usize,
+    /// Whether the momentum is looked ahead to. Default true.
+    nesterov: bool,
+});
 
 impl Rule for Muon {
     type Formula = Orthogonal;
@@ -207,14 +166,6 @@ impl Rule for Muon {
     const SLOTS: &'static [&'static str] = &[MOMENTUM, SQUARE];
     const OPTIONAL: &'static [&'static str] = &[SQUARE];
     const COUNTS_STEPS: bool = true;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         let common = &self.common;

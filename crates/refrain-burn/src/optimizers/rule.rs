@@ -18,7 +18,7 @@ use crate::simd;
 const ELEMENTS_PER_BLOCK: usize = 1024;
 
 /// An optimizer. Whoever implements it gets [`Optimizer`](super::Optimizer) by `optimizer!`.
-pub(super) trait Rule: Debug + Send + 'static {
+pub(super) trait Rule: HasCommon + Debug + Send + 'static {
     type Formula: Formula;
 
     /// With the numbers of the current step.
@@ -42,10 +42,6 @@ pub(super) trait Rule: Debug + Send + 'static {
     const OPTIONAL: &'static [&'static str] = &[];
     /// Whether the formula counts steps.
     const COUNTS_STEPS: bool;
-
-    fn common(&self) -> &Common;
-
-    fn common_mut(&mut self) -> &mut Common;
 
     /// Whether its own options are in range.
     fn check(&self) -> Result;
@@ -91,6 +87,13 @@ pub(super) trait Rule: Debug + Send + 'static {
 
     /// Follows a state that was set: the step may be any.
     fn resume(&mut self) {}
+}
+
+/// Options and state that all optimizers have, in one of them.
+pub(super) trait HasCommon {
+    fn common(&self) -> &Common;
+
+    fn common_mut(&mut self) -> &mut Common;
 }
 
 /// What becomes of weights at one step: the options as numbers.
@@ -334,9 +337,41 @@ fn by_parameter<R: Rule>(
     Ok(slots)
 }
 
-/// Implements [`Optimizer`](super::Optimizer) by the [`Rule`], and the options that all have.
+/// Implements [`Optimizer`](super::Optimizer) by the [`Rule`], and methods that set options: its own,
+/// each a field of that name, and those that all have. The default is its `LEARNING_RATE`.
 macro_rules! optimizer {
-    ($optimizer:ty) => {
+    ($optimizer:ident { $($(#[$doc:meta])* $option:ident: $value:ty,)* }) => {
+        impl $optimizer {
+            $(
+                $(#[$doc])*
+                pub fn $option(mut self, $option: $value) -> Self {
+                    self.$option = $option;
+                    self
+                }
+            )*
+        }
+
+        impl $crate::optimizers::rule::HasCommon for $optimizer {
+            fn common(&self) -> &Common {
+                &self.common
+            }
+
+            fn common_mut(&mut self) -> &mut Common {
+                &mut self.common
+            }
+        }
+
+        optimizer!($optimizer);
+    };
+    ($optimizer:ident) => {
+        use $crate::optimizers::rule::HasCommon as _;
+
+        impl Default for $optimizer {
+            fn default() -> Self {
+                Self::new(LEARNING_RATE)
+            }
+        }
+
         impl $optimizer {
             /// The share of each weight that is taken off it at a step, times the learning rate;
             /// before the update. 0 or more. Default none, unless said otherwise above.
@@ -434,7 +469,7 @@ macro_rules! optimizer {
                 self.common_mut().meet(parameters);
             }
 
-            fn loss_scale(&self) -> Option<&$crate::optimizers::LossScale> {
+            fn current_loss_scale(&self) -> Option<&$crate::optimizers::LossScale> {
                 self.common().loss_scale()
             }
 

@@ -52,39 +52,18 @@ impl ScheduleFreeAdamW {
         let common = Common::new("schedule_free_adamw", LEARNING_RATE, learning_rate.into());
         Self { common, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, warmup_steps: 0 }
     }
+}
 
+optimizer!(ScheduleFreeAdamW {
     /// How near the weights are to the average; above 0 and below 1. Default 0.9.
-    pub fn beta_1(mut self, beta_1: f64) -> Self {
-        self.beta_1 = beta_1;
-        self
-    }
-
+    beta_1: f64,
     /// How much of the mean of squares is kept, 0..1. Default 0.999.
-    pub fn beta_2(mut self, beta_2: f64) -> Self {
-        self.beta_2 = beta_2;
-        self
-    }
-
+    beta_2: f64,
     /// Keeps the update finite where gradients vanish; above 0. Default 1e-8.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
+    epsilon: f64,
     /// Steps over which the rate rises from 0. Default 0: none.
-    pub fn warmup_steps(mut self, steps: usize) -> Self {
-        self.warmup_steps = steps;
-        self
-    }
-}
-
-impl Default for ScheduleFreeAdamW {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(ScheduleFreeAdamW);
+    warmup_steps: usize,
+});
 
 impl Rule for ScheduleFreeAdamW {
     type Formula = Averaged;
@@ -108,14 +87,6 @@ impl Rule for ScheduleFreeAdamW {
 
     const SLOTS: &'static [&'static str] = &[BASE, SQUARE];
     const COUNTS_STEPS: bool = true;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         let is_allowed = self.beta_1 > 0.0 && self.beta_1 < 1.0;

@@ -98,12 +98,12 @@ fn metric(options: &Value) -> AnyMetric {
                 .multi_label(options["multi_label"].as_bool().unwrap_or(false));
             set!(auc, count num_thresholds)
         }
-        "precision" => set!(Precision::new(), number threshold, count top_k, count class_id),
-        "recall" => set!(Recall::new(), number threshold, count top_k, count class_id),
-        "true_positives" => set!(TruePositives::new(), number threshold),
-        "false_positives" => set!(FalsePositives::new(), number threshold),
-        "true_negatives" => set!(TrueNegatives::new(), number threshold),
-        "false_negatives" => set!(FalseNegatives::new(), number threshold),
+        "precision" => set!(Precision::new(), number thresholds, count top_k, count class_id),
+        "recall" => set!(Recall::new(), number thresholds, count top_k, count class_id),
+        "true_positives" => set!(TruePositives::new(), number thresholds),
+        "false_positives" => set!(FalsePositives::new(), number thresholds),
+        "true_negatives" => set!(TrueNegatives::new(), number thresholds),
+        "false_negatives" => set!(FalseNegatives::new(), number thresholds),
         "sensitivity_at_specificity" => set!(
             SensitivityAtSpecificity::new(number("specificity").unwrap()),
             count num_thresholds, count class_id
@@ -124,17 +124,21 @@ fn metric(options: &Value) -> AnyMetric {
             let average = Average::from_name(options["average"].as_str().unwrap()).unwrap();
             set!(FBetaScore::new().average(average), number beta, number threshold)
         }
-        "one_hot_io_u" => {
-            let ids = numbers(&options["target_class_ids"]);
-            let ids: Vec<usize> = ids.into_iter().map(|id| id as usize).collect();
-            AnyMetric::custom(MeanIoU::new().target_class_ids(ids))
+        "one_hot_io_u" | "binary_io_u" => {
+            let mut iou = MeanIoU::new();
+            if options["target_class_ids"].is_array() {
+                let ids = numbers(&options["target_class_ids"]).into_iter();
+                iou = iou.target_class_ids(ids.map(|id| id as usize).collect::<Vec<usize>>());
+            }
+            set!(iou, number threshold)
         }
-        "r2_score" => match options["class_aggregation"].as_str() {
-            Some(name) => AnyMetric::custom(
-                R2Score::new().class_aggregation(Aggregation::from_name(name).unwrap()),
-            ),
-            None => AnyMetric::custom(R2Score::new()),
-        },
+        "r2_score" => {
+            let mut score = R2Score::new();
+            if let Some(name) = options["class_aggregation"].as_str() {
+                score = score.class_aggregation(Aggregation::from_name(name).unwrap());
+            }
+            set!(score, count num_regressors)
+        }
         "binary_accuracy" => set!(BinaryAccuracy::new(), number threshold),
         "top_k_categorical_accuracy" => set!(TopKCategoricalAccuracy::new(), count k),
         _ => AnyMetric::from_name(name).unwrap(),

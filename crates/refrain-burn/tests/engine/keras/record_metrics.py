@@ -87,7 +87,7 @@ def cases():
     for name, make in COUNTED.items():
         for data in (ONE, THREE, NEVER, EDGES):
             yield name, {}, make(), data
-        yield name, {"threshold": 0.25}, make(thresholds=0.25), THREE
+        yield name, {"thresholds": 0.25}, make(thresholds=0.25), THREE
     for name in ("precision", "recall"):
         for options in ({"top_k": 1}, {"top_k": 2}, {"class_id": 1}, {"top_k": 2, "class_id": 3}):
             yield name, options, COUNTED[name](**options), CLASSES
@@ -107,12 +107,15 @@ def cases():
                 yield "fbeta_score", {**options, "beta": 0.5}, M.FBetaScore(beta=0.5, **options), data
     yield "mean_io_u", {}, M.OneHotMeanIoU(num_classes=4), CLASSES
     yield "one_hot_io_u", {"target_class_ids": [1, 3]}, M.OneHotIoU(num_classes=4, target_class_ids=[1, 3]), CLASSES
-    yield "binary_io_u", {}, M.BinaryIoU(threshold=0.51), ONE
     yield "cosine_similarity", {}, M.CosineSimilarity(), NUMBERS
     yield "pearson_correlation", {}, M.PearsonCorrelation(), NUMBERS
     yield "root_mean_squared_error", {}, M.RootMeanSquaredError(), NUMBERS
     for aggregation in ("uniform_average", "variance_weighted_average"):
         yield "r2_score", {"class_aggregation": aggregation}, M.R2Score(class_aggregation=aggregation), NUMBERS
+    for n in (0, 3, 74, 100):
+        yield "r2_score", {"num_regressors": n}, M.R2Score(num_regressors=n), NUMBERS
+    yield "binary_io_u", {"threshold": 0.25, "target_class_ids": [1]}, M.BinaryIoU(threshold=0.25, target_class_ids=[1]), ONE
+    yield "binary_io_u", {}, M.BinaryIoU(), ONE
     yield "categorical_accuracy", {}, M.CategoricalAccuracy(), CLASSES
     yield "binary_accuracy", {"threshold": 0.25}, M.BinaryAccuracy(threshold=0.25), THREE
     yield "top_k_categorical_accuracy", {"k": 2}, M.TopKCategoricalAccuracy(k=2), CLASSES

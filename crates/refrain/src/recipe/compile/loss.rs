@@ -28,25 +28,30 @@ pub(super) fn read(value: &Value<'_>, registry: &Registry) -> Result<Losses> {
         let (kind, loss) = value.look_up("loss", &names, known)?;
         return match own(&kind) {
             Some(loss) => Ok((loss, Vec::new())),
-            None => with_options(&kind, loss, Options::below("compile.loss", None)),
+            None => {
+                let mut options = Options::below("compile.loss", None);
+                Ok((with_options(&kind, loss, &mut options)?, options.settings))
+            }
         };
     }
     let section = value.section("the loss")?;
     let kind = section.require("type", "type = \"sparse_categorical_crossentropy\"")?;
     let (kind, loss) = kind.look_up("loss", &names, known)?;
-    let (mut loss, options) = match own(&kind) {
-        Some(loss) => (loss, Vec::new()),
-        None => with_options(&kind, loss, Options::below("compile.loss", Some(&section)))?,
+    let mut options = Options::below("compile.loss", Some(&section));
+    let loss = match own(&kind) {
+        Some(loss) => loss,
+        None => with_options(&kind, loss, &mut options)?,
     };
-    if let Some(from_logits) = section.get("from_logits") {
-        loss = loss.from_logits(from_logits.bool()?);
-    }
     section.finish()?;
-    Ok((loss, options))
+    Ok((loss, options.settings))
 }
 
-/// A loss with the options that it has beside `from_logits`.
-fn with_options(kind: &str, loss: AnyLoss, mut options: Options<'_, '_>) -> Result<Losses> {
+/// A loss with its options.
+pub(super) fn with_options(
+    kind: &str,
+    loss: AnyLoss,
+    options: &mut Options<'_, '_>,
+) -> Result<AnyLoss> {
     let loss = match (kind, loss) {
         (_, AnyLoss::CategoricalCrossentropy(loss)) => {
             let smoothing = options.unit("label_smoothing", 0.0)?;
@@ -91,5 +96,9 @@ fn with_options(kind: &str, loss: AnyLoss, mut options: Options<'_, '_>) -> Resu
         }
         (_, loss) => loss,
     };
-    Ok((loss, options.settings))
+    // It stands under its key in any case: whether the loss takes logits is asked of the loss.
+    match options.get("from_logits").filter(|_| loss.takes_logits().is_some()) {
+        Some(from_logits) => Ok(loss.from_logits(from_logits.bool()?)),
+        None => Ok(loss),
+    }
 }

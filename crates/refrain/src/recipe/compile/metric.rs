@@ -1,15 +1,16 @@
 //! A metric by its name, with options.
 
-use refrain_burn::AnyMetric;
 use refrain_burn::metrics::{
     Aggregation, Auc, Average, BinaryAccuracy, Confusion, Curve, FBetaScore, FalseNegatives,
     FalsePositives, MeanIoU, Precision, PrecisionAtRecall, R2Score, Recall, RecallAtPrecision,
     SensitivityAtSpecificity, SpecificityAtSensitivity, Summation, TopKCategoricalAccuracy,
     TrueNegatives, TruePositives,
 };
+use refrain_burn::{AnyLoss, AnyMetric};
 use refrain_core::Result;
 use refrain_core::options::Value;
 
+use super::loss;
 use super::options::{Options, is_not_negative, is_positive};
 use crate::registry::Registry;
 
@@ -97,12 +98,12 @@ fn with_options(kind: &str, value: &Value<'_>, options: &mut Options<'_, '_>) ->
         }
         "precision" | "recall" => precision_or_recall(kind, options)?,
         "true_positives" | "false_positives" | "true_negatives" | "false_negatives" => {
-            let threshold = options.unit("threshold", 0.5)?;
+            let threshold = options.unit("thresholds", 0.5)?;
             match kind {
-                "true_positives" => AnyMetric::custom(TruePositives::new().threshold(threshold)),
-                "false_positives" => AnyMetric::custom(FalsePositives::new().threshold(threshold)),
-                "true_negatives" => AnyMetric::custom(TrueNegatives::new().threshold(threshold)),
-                _ => AnyMetric::custom(FalseNegatives::new().threshold(threshold)),
+                "true_positives" => AnyMetric::custom(TruePositives::new().thresholds(threshold)),
+                "false_positives" => AnyMetric::custom(FalsePositives::new().thresholds(threshold)),
+                "true_negatives" => AnyMetric::custom(TrueNegatives::new().thresholds(threshold)),
+                _ => AnyMetric::custom(FalseNegatives::new().thresholds(threshold)),
             }
         }
         "f1_score" | "fbeta_score" => f_score(kind, options)?,
@@ -135,10 +136,15 @@ fn with_options(kind: &str, value: &Value<'_>, options: &mut Options<'_, '_>) ->
         "r2_score" => {
             let aggregation =
                 options.one_of("class_aggregation", Aggregation::NAMES, Aggregation::from_name)?;
-            AnyMetric::custom(R2Score::new().class_aggregation(aggregation))
+            let regressors = options.count("num_regressors", 0, 0)?;
+            let score = R2Score::new().class_aggregation(aggregation);
+            AnyMetric::custom(score.num_regressors(regressors))
         }
-        _ => AnyMetric::from_name(kind)
-            .ok_or_else(|| value.error(format!("there is no metric `{kind}`")))?,
+        _ => match AnyLoss::from_name(kind).filter(|_| !AnyMetric::NAMES.contains(&kind)) {
+            Some(loss) => AnyMetric::of_loss(loss::with_options(kind, loss, options)?),
+            None => AnyMetric::from_name(kind)
+                .ok_or_else(|| value.error(format!("there is no metric `{kind}`")))?,
+        },
     };
     Ok(metric.named(kind))
 }
@@ -166,14 +172,14 @@ fn auc(options: &mut Options<'_, '_>) -> Result<AnyMetric> {
 }
 
 fn precision_or_recall(kind: &str, options: &mut Options<'_, '_>) -> Result<AnyMetric> {
-    let threshold = options.maybe_unit("threshold")?;
+    let threshold = options.maybe_unit("thresholds")?;
     let top_k = options.maybe_count("top_k", 1)?;
     let class = options.maybe_count("class_id", 0)?;
     macro_rules! build {
         ($metric:ident) => {{
             let mut metric = $metric::new();
             if let Some(threshold) = threshold {
-                metric = metric.threshold(threshold);
+                metric = metric.thresholds(threshold);
             }
             if let Some(k) = top_k {
                 metric = metric.top_k(k);
@@ -206,15 +212,22 @@ fn iou(kind: &str, value: &Value<'_>, options: &mut Options<'_, '_>) -> Result<A
         Some(ids) => Some(ids.items()?.iter().map(|id| id.usize(0)).collect::<Result<Vec<_>>>()?),
         None => None,
     };
-    match ids {
-        Some(ids) => {
-            options.note("target_class_ids", format!("{ids:?}"));
-            Ok(AnyMetric::custom(MeanIoU::new().target_class_ids(ids)))
-        }
-        None if matches!(kind, "io_u" | "one_hot_io_u") => Err(value.error(
+    if ids.is_none() && matches!(kind, "io_u" | "one_hot_io_u") {
+        return Err(value.error(
             "`target_class_ids` is missing: the classes to average over, for example \
              target_class_ids = [0, 1]; `mean_io_u` takes all",
-        )),
-        None => Ok(AnyMetric::custom(MeanIoU::new())),
+        ));
     }
+    let mut iou = MeanIoU::new();
+    if let Some(ids) = ids {
+        options.note("target_class_ids", format!("{ids:?}"));
+        iou = iou.target_class_ids(ids);
+    }
+    if let Some(classes) = options.maybe_count("num_classes", 2)? {
+        iou = iou.num_classes(classes);
+    }
+    if kind == "binary_io_u" {
+        iou = iou.threshold(options.unit("threshold", 0.5)?);
+    }
+    Ok(AnyMetric::custom(iou))
 }
