@@ -95,7 +95,6 @@ impl Sequential {
                 output_shape: layer.output_shape,
                 parameters: trainable.saturating_add(shapes.frozen),
                 trainable,
-                trained_shapes: shapes.trained,
                 kept,
             }
         };

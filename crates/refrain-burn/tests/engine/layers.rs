@@ -329,7 +329,7 @@ fn what_cannot_work_is_refused_with_place_and_way_out() {
             Normalization::new().statistics([1.0], [-1.0]).into(),
             "variance has -1; allowed: finite numbers, 0 or more",
         ),
-        (&[3], RandomFlip::default().into(), "a random_flip layer takes images"),
+        (&[3], RandomFlip::default().into(), "random_flip layers take images"),
         (
             &[1, 3, 3],
             RandomRotation::new(1.5).into(),

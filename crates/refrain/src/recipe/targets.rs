@@ -13,6 +13,10 @@ const LOOK_UP: [&str; 3] = [
     "sparse_top_k_categorical_accuracy",
 ];
 
+/// Losses against one-hot rows.
+const ONE_HOT: [&str; 3] =
+    ["categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"];
+
 impl Recipe {
     /// Whether the loss can compare outputs of this shape with the data's targets.
     pub(super) fn check_loss(&self, data: &RecipeData, output_shape: &[usize]) -> Result {
@@ -40,16 +44,21 @@ impl Recipe {
                 self.last_layer(output_shape)
             )));
         };
+        let (probe, targets) = probe(outputs, 0, false);
+        let fits = Loss::check(&self.compile.loss, &probe, &targets).is_ok();
         let problem = match self.compile.loss {
             AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
-            _ if name.starts_with("categorical_") => "takes a row of probabilities a sample",
+            _ if ONE_HOT.contains(&name) => "takes a row of probabilities a sample",
             _ if name.starts_with("binary_")
                 && outputs == 1
                 && data.classes().is_some_and(|classes| classes > 2) =>
             {
                 "takes the classes 0 and 1"
             }
-            _ if outputs == 1 => return Ok(()),
+            _ if fits => {
+                let classes = Loss::classes(&self.compile.loss, &probe);
+                return classes.map_or(Ok(()), |classes| data.check_labels(classes));
+            }
             _ => "takes as many targets as there are outputs",
         };
         Err(Error::config(format!(
@@ -69,7 +78,10 @@ impl Recipe {
         }
         let [outputs, targets] = [output_shape, target_shape].map(len);
         if outputs == targets {
-            return Ok(());
+            // Some take labels alone.
+            let (probe, rows) = probe(outputs, targets, true);
+            let checked = Loss::check(&self.compile.loss, &probe, &rows);
+            return checked.map_err(|e| Error::config(format!("loss `{name}`: {e}")));
         }
         Err(Error::config(format!(
             "{}, and the data's targets have the shape {target_shape:?}; loss `{name}` takes as many \
