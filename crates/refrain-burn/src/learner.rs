@@ -140,8 +140,10 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
         let loss = self.logits_loss.as_ref().unwrap_or(&self.loss);
         let pass = pass.logits(self.logits_loss.is_some());
         let outputs = model.pass(batch.inputs.onto(device), pass);
-        if let (Some(largest), Some(classes)) = (batch.largest_label, loss.classes(&outputs)) {
-            largest.check(classes)?;
+        if let Some(largest) = batch.largest_label {
+            let of_metrics = self.metrics.iter().map(|metric| metric.classes_looked_up(&outputs));
+            let classes = of_metrics.chain([loss.classes(&outputs)]).flatten();
+            classes.into_iter().try_for_each(|classes| largest.check(classes))?;
         }
         loss.check(&outputs, &targets)?;
 

@@ -140,8 +140,13 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for TopKCategoricalAccuracy {
         larger.lower_scalar(self.k as i64).float()
     }
 
-    fn check_batch(&self, _: &Tensor<2>, _: &T) -> Result {
-        check_at_least_one("top_k_categorical_accuracy", "k", self.k)
+    fn check_batch(&self, outputs: &Tensor<2>, targets: &T) -> Result {
+        check_at_least_one("top_k_categorical_accuracy", "k", self.k)?;
+        targets.check_class_rows("top_k_categorical_accuracy", outputs.dims())
+    }
+
+    fn classes_looked_up(&self, outputs: &Tensor<2>) -> Option<usize> {
+        Some(outputs.dims()[1])
     }
 }
 

@@ -84,6 +84,13 @@ pub trait Metric<O, T>: Send + 'static {
         Ok(())
     }
 
+    /// Where targets are class labels, and each is looked up among the outputs, how many classes these
+    /// have: a label beyond them is refused before. None by default.
+    fn classes_looked_up(&self, outputs: &O) -> Option<usize> {
+        let _ = outputs;
+        None
+    }
+
     /// Whether samples count by their weights; false by default.
     fn is_weighted(&self) -> bool {
         false
@@ -104,6 +111,10 @@ where
 
     fn check_batch(&self, outputs: &O, targets: &T) -> Result {
         <S as Loss<O>>::check(self, outputs, targets)
+    }
+
+    fn classes_looked_up(&self, outputs: &O) -> Option<usize> {
+        <S as Loss<O>>::classes(self, outputs)
     }
 }
 

@@ -6,13 +6,6 @@ use refrain_core::{Error, Finding, Result};
 
 use super::{Recipe, RecipeData};
 
-/// Metrics that look up the output of a sample's label.
-const LOOK_UP: [&str; 3] = [
-    "sparse_categorical_crossentropy",
-    "top_k_categorical_accuracy",
-    "sparse_top_k_categorical_accuracy",
-];
-
 /// Losses against one-hot rows.
 const ONE_HOT: [&str; 3] =
     ["categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"];
@@ -101,11 +94,8 @@ impl Recipe {
         let (probe, targets) = probe(outputs, len(data.target_shape().unwrap_or(&[])), has_rows);
         let problem = |metric: &refrain_burn::AnyMetric| {
             let name = Metric::<Tensor<2>, Targets>::name(metric);
-            let looks_up = !has_rows && LOOK_UP.contains(&name.as_str());
-            let checked = match looks_up {
-                true => data.check_labels(outputs),
-                false => Ok(()),
-            };
+            let classes = metric.classes_looked_up(&probe).filter(|_| !has_rows);
+            let checked = classes.map_or(Ok(()), |classes| data.check_labels(classes));
             let error = checked.and_then(|()| metric.check_batch(&probe, &targets)).err()?;
             let message = format!(
                 "metric `{name}` cannot compare the model's {outputs} outputs with this data's \
