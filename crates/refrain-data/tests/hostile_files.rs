@@ -78,6 +78,7 @@ fn npy_files() {
         (npy_of("(3,)", b"1234"), "more follows"),
         (npy_of("(1000000000000,)", b"1234"), "cut off"),
         (npy_of("(9223372036854775807, 9223372036854775807)", b""), "which no file has"),
+        (npy_of("(0, 4294967296, 4294967296, 4294967296)", b""), "which no file has"),
         (npy_of("(3,", b"123"), "no whole number"),
     ];
     for (bytes, words) in cases {

@@ -186,7 +186,9 @@ impl ArrayFile {
         let width: usize = row.iter().product();
         if self.header.is_fortran {
             let all = self.read()?.values;
-            return all.chunks(most.max(1) * width.max(1)).try_for_each(|rows| f(rows.to_vec()));
+            return all
+                .chunks(most.max(1).saturating_mul(width.max(1)))
+                .try_for_each(|rows| f(rows.to_vec()));
         }
         let encoding = self.header.encoding;
         let size = width * encoding.element.size();

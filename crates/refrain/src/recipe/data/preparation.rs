@@ -84,6 +84,9 @@ impl Preparation {
                 "it has the format {format}, and this version of Refrain reads {FORMAT}"
             )));
         }
+        if let Inputs::Arrays(arrays) = &preparation.inputs {
+            arrays.check_self()?;
+        }
         if let Inputs::Table { sample_shape: [width], table } = &preparation.inputs
             && *width != table.width()
         {
