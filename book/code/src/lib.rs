@@ -31,6 +31,7 @@ chapters! {
     checking: "checking.md",
     custom_loop: "custom-loop.md",
     recipes: "recipes.md",
+    evaluate: "evaluate.md",
     resuming: "resuming.md",
     from_keras: "from-keras.md",
     exercise: "exercise.md",

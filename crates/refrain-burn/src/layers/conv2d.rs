@@ -164,15 +164,17 @@ impl Conv2d {
         let area = height * width;
         let inputs = (channels / groups).saturating_mul(area);
         if inputs.checked_mul(filters).is_none_or(|weights| weights > MAX_WEIGHTS) {
-            let allowed = match MAX_WEIGHTS / inputs {
-                0 => "a smaller kernel_size".to_owned(),
-                most => format!("filters up to {most}"),
-            };
-            return Err(place.error(format!(
-                "{filters} filters with kernel_size {:?} have {inputs} inputs each, of the shape {:?}, \
-                 which makes more than {MAX_WEIGHTS} weights (8 GiB); allowed here: {allowed}",
-                windows.size, place.input_shape
-            )));
+            let (size, shape) = (windows.size, place.input_shape);
+            return Err(place.error(match MAX_WEIGHTS / inputs {
+                0 => format!(
+                    "kernel_size {size:?} on its input of shape {shape:?} makes more than \
+                     {MAX_WEIGHTS} weights (8 GiB) a filter; allowed here: a smaller kernel_size"
+                ),
+                most => format!(
+                    "{filters} filters of kernel_size {size:?} on its input of shape {shape:?} make \
+                     more than {MAX_WEIGHTS} weights (8 GiB); allowed here: filters up to {most}"
+                ),
+            }));
         }
         let output_shape = windows.output_shape(filters, place)?;
 

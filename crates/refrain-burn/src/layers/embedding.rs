@@ -106,7 +106,7 @@ impl EmbeddingLayer {
         match numbers.iter().find(|x| !is_in_table(x)) {
             None => Ok(()),
             Some(other) => Err(Error::data(format!(
-                "layer `{}`: its input has the number {other}; allowed: whole numbers, 0 to {}",
+                "layer 1 `{}`: its input has the number {other}; allowed: whole numbers, 0 to {}",
                 self.name,
                 count - 1
             ))),

@@ -322,10 +322,9 @@ impl Layer {
             Kind::MaxPooling2d(_) | Kind::GlobalMaxPooling2d { .. } | Kind::Dropout(_) => times(2),
             Kind::Recurrent(layer) => layer.kept(),
             Kind::RecurrentWithTwoBiases(layer) => layer.kept(),
-            // Centred and scaled, each of them.
-            Kind::Normalization(_) | Kind::BatchNormalization(_) | Kind::RmsNormalization(_) => {
-                times(4)
-            }
+            Kind::BatchNormalization(_) => times(2),
+            // Centred, squared, divided: step by step.
+            Kind::Normalization(_) | Kind::RmsNormalization(_) => times(4),
             _ => outputs,
         }
     }

@@ -143,6 +143,13 @@ impl Asked {
             let length = place.input_shape.get(axis + 1).copied().unwrap_or(1);
             (length - 1) / dilation.0[axis] + 1
         };
+        if self.padding == Padding::Same {
+            return place.error(format!(
+                "{option} {:?}{dilated} on its input of shape {:?} is beyond all bounds; allowed: up \
+                 to {MAX_ELEMENTS}, dilation included",
+                size.0, place.input_shape
+            ));
+        }
         place.error(format!(
             "{option} {:?}{dilated} is larger than its input of shape {:?} ([channels, height, \
              width]); allowed: up to {:?}, or padding = \"same\"",
@@ -168,12 +175,16 @@ pub(super) fn image(place: &Place<'_>) -> Result<[usize; 3]> {
         return Ok([channels, height, width]);
     }
     let hint = match place.input_shape {
-        [height, width] => format!("; the shape [1, {height}, {width}] would be an image"),
-        _ => "; put it before `flatten` and `dense`".to_owned(),
+        [_] => "put it before `flatten` and `dense`".to_owned(),
+        [height, width] => format!(
+            "{{ type = \"reshape\", target_shape = [1, {height}, {width}] }} before it makes one"
+        ),
+        _ => "{ type = \"reshape\", target_shape = [channels, height, width] } before it makes one"
+            .to_owned(),
     };
     Err(place.error(format!(
-        "a {} layer takes images of shape [channels, height, width], and its input has the shape \
-         {:?}{hint}",
+        "{} layers take images of shape [channels, height, width], and its input has the shape {:?}; \
+         {hint}",
         place.type_name, place.input_shape
     )))
 }

@@ -12,7 +12,7 @@ use crate::output::say;
 pub(crate) fn summary(args: &SummaryArgs, registry: &Arc<Registry>) -> Result {
     let own = args.dir.as_ref().map(|dir| dir.join("recipe.toml"));
     let recipe = load(registry, own.as_deref().or(args.recipe.as_deref()), &args.set)?;
-    let summary = recipe.summary(&recipe.load_data()?)?;
+    let summary = recipe.summary()?;
     if args.json {
         return say(&format!("{:#}", summary.to_json()));
     }

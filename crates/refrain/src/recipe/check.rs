@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Activation, AnyLoss, LayerConfig, Loss};
+use refrain_burn::{Activation, AnyLoss, Forward as _, LayerConfig, Loss, Sequential};
 use refrain_core::checkpoint::Checkpoints;
 use refrain_core::options::Section;
 use refrain_core::{Check, Dataset as _, Error, Finding, Result, RunPlan, Severity};
@@ -72,6 +72,7 @@ impl Recipe {
         let model = self.outline(data)?;
         let summary = model.summary();
         let memory = self.memory_finding(&summary, data)?;
+        let inputs = self.input_finding(&model, data)?;
         let fits = memory.as_ref().is_none_or(|finding| finding.severity != Severity::Error);
         let trainer = self.trainer_of(model, fits)?;
         let output_shape = trainer.learner().model()?.output_shape().to_vec();
@@ -82,11 +83,30 @@ impl Recipe {
         }
         let mut check = trainer.check(data, self.fit(data))?;
         check.findings.extend(self.model_findings(data, &output_shape));
-        check.findings.extend(memory);
+        check.findings.extend(memory.into_iter().chain(inputs));
         check.findings.extend(self.fit_findings(&check.plan, data.len()));
         check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let places = self.places(&check.findings)?;
         Ok(RecipeCheck { recipe: self.origin.clone(), check, places })
+    }
+
+    /// Whether all samples are what the first layer takes. Looks at the numbers only where it is an
+    /// embedding, whose table they must be in.
+    fn input_finding(&self, model: &Sequential, data: &RecipeData) -> Result<Option<Finding>> {
+        const AT_ONCE: usize = 1024;
+        if !matches!(self.model.layers.first(), Some(LayerConfig::Embedding(_))) {
+            return Ok(None);
+        }
+        for part in [Some(data.train()), data.validation()].into_iter().flatten() {
+            let samples: Vec<usize> = (0..part.len()).collect();
+            for indices in samples.chunks(AT_ONCE) {
+                if let Err(error) = model.check_input(&part.batch(indices)?.inputs) {
+                    let finding = Finding::error("input-mismatch", error.to_string());
+                    return Ok(Some(finding.option("layers")));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the last layer, the loss and the labels fit each other.

@@ -131,8 +131,11 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
+    /// Names and texts.
+    type Texts<'a> = &'a [(&'a str, &'a str)];
+
     /// The least limit on a machine of 16 GiB with 4 GiB of swap, with these files.
-    fn least(files: &[(&str, &str)]) -> (u64, String) {
+    fn least(files: Texts<'_>) -> (u64, String) {
         let root = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = root.path().join(name);
@@ -160,7 +163,7 @@ mod tests {
         let v1 = ("proc/self/cgroup", "5:cpu:/\n4:memory,hugetlb:/docker/abc\n0::/\n");
         let v2 = ("proc/self/cgroup", "0::/user.slice/run\n");
         #[rustfmt::skip]
-        let cases: &[(&[(&str, &str)], u64, &str)] = &[
+        let cases: &[(Texts<'_>, u64, &str)] = &[
             (&[], 20 * GIB, "this machine's memory and swap"),
             // Version 2: the group's, one above it, none; swap space that is not allowed.
             (&[v2, ("sys/fs/cgroup/user.slice/run/memory.max", two)], 6 * GIB, "/sys/fs/cgroup/user.slice/run/memory.max"),

@@ -9,6 +9,7 @@ mod fit;
 mod memory;
 mod memory_limit;
 mod model;
+mod outline;
 mod overrides;
 mod preview;
 mod reader;
@@ -19,7 +20,7 @@ mod targets;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use refrain_burn::{AnyLoss, BurnLearner, Optimizer, Sequential, SequentialBuilder};
+use refrain_burn::{AnyLoss, BurnLearner, Optimizer, Sequential};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
 use refrain_core::{
@@ -333,24 +334,6 @@ impl Recipe {
             return Err(Error::config(finding.to_string()).context(&self.origin));
         }
         self.trainer_of(self.build(data)?, true)
-    }
-
-    fn layers(&self, sample_shape: &[usize]) -> SequentialBuilder {
-        Sequential::input(sample_shape).layers(self.model.layers.clone())
-    }
-
-    /// The model with its initial weights.
-    fn build(&self, data: &RecipeData) -> Result<Sequential> {
-        self.layers(data.sample_shape()).build(self.seed).map_err(|e| e.context(&self.origin))
-    }
-
-    /// The model without weights: shapes and names.
-    fn outline(&self, data: &RecipeData) -> Result<Sequential> {
-        self.outline_on(data.sample_shape())
-    }
-
-    fn outline_on(&self, sample_shape: &[usize]) -> Result<Sequential> {
-        self.layers(sample_shape).outline().map_err(|e| e.context(&self.origin))
     }
 
     /// Trains `model`, this recipe's; `reads_weights` where the recipe has a file of them.

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use refrain_burn::Summary;
-use refrain_core::{Dataset as _, Result};
+use refrain_core::Result;
 use serde_json::{Value, json};
 
+use super::Recipe;
 use super::memory::{Bytes, MemoryEstimate};
 use super::memory_limit::MemoryLimit;
-use super::{Recipe, RecipeData};
 
 /// The layers of a recipe's model, and what a run needs of memory; displays as a table.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct RecipeSummary {
     pub name: String,
     /// Shape of one sample.
     pub input_shape: Vec<usize>,
-    /// Number of samples.
+    /// Number of samples that are trained on, with those that are held out of them.
     pub samples: usize,
     /// Layers, shapes, weights.
     pub model: Summary,
@@ -30,15 +30,15 @@ pub struct RecipeSummary {
 }
 
 impl Recipe {
-    /// Layers, shapes, weights and the memory of a run on `data`, the recipe's own. Nothing is
-    /// trained, and no weight allocated.
+    /// Layers, shapes, weights and the memory of a run. Nothing is trained, no weight allocated, and of
+    /// the data no more is read than tells its shape; of what would be downloaded, nothing.
     ///
     /// # Example
     /// ```
     /// use refrain::Recipe;
     ///
     /// let recipe = Recipe::builtin(&[])?;
-    /// let summary = recipe.summary(&recipe.load_data()?)?;
+    /// let summary = recipe.summary()?;
     /// assert_eq!(summary.model.parameters(), 9_610);
     /// // SGD with momentum remembers a number for each weight.
     /// assert_eq!((summary.memory.weights, summary.memory.optimizer), (38_440, 38_440));
@@ -46,14 +46,16 @@ impl Recipe {
     /// ```
     ///
     /// # Errors
-    /// When the layers do not fit the data or each other.
-    pub fn summary(&self, data: &RecipeData) -> Result<RecipeSummary> {
-        let model = self.outline(data)?.summary();
-        let memory = self.memory(&model, data)?;
+    /// When the layers do not fit the data or each other, or the data's shape cannot be read.
+    pub fn summary(&self) -> Result<RecipeSummary> {
+        let (samples, input_shape) = self.data_shape()?;
+        let model = self.outline_on(&input_shape)?.summary();
+        let data = self.data.bytes_in_memory(samples, &input_shape);
+        let memory = self.memory(&model, (samples, &input_shape), data)?;
         Ok(RecipeSummary {
             name: self.name.clone(),
-            input_shape: data.sample_shape().to_vec(),
-            samples: data.len(),
+            input_shape,
+            samples,
             model,
             optimizer: self.optimizer_name(),
             memory,
@@ -72,6 +74,13 @@ impl Recipe {
 }
 
 impl RecipeSummary {
+    fn samples_in_words(&self) -> String {
+        match self.memory.data {
+            0 => format!("{} samples, read from the disk in parts", self.samples),
+            _ => format!("{} samples", self.samples),
+        }
+    }
+
     /// As JSON: `name`, `input_shape`, `samples`, `layers` (each `name`, `type`, `output_shape`,
     /// `parameters`, `trainable`), `parameters` (`total`, `trainable`, `non_trainable`), `optimizer`,
     /// `memory` (bytes, as [`MemoryEstimate::to_json`]), `memory_limit` (`bytes`, `by`, `available`).
@@ -108,7 +117,7 @@ impl RecipeSummary {
 
 impl fmt::Display for RecipeSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { memory, samples, .. } = self;
+        let memory = &self.memory;
         write!(f, "{}", self.model.with_trainable())?;
         writeln!(f, " Input: {}", shape(&self.input_shape))?;
         writeln!(f)?;
@@ -120,7 +129,7 @@ impl fmt::Display for RecipeSummary {
             ("optimizer", memory.optimizer, format!("what {} remembers", self.optimizer)),
             ("activations", memory.activations, format!("of a batch of {batch}, estimated")),
             ("checkpoint", memory.checkpoint, "a copy while it is written".to_owned()),
-            ("data", memory.data, format!("{samples} samples")),
+            ("data", memory.data, self.samples_in_words()),
             ("total", memory.total(), "beside the program itself".to_owned()),
         ];
         let limit = self.limit.as_ref();

@@ -94,7 +94,7 @@ impl Recipe {
                 true => data.check_labels(outputs),
                 false => Ok(()),
             };
-            let error = checked.and_then(|()| metric.check(&probe, &targets)).err()?;
+            let error = checked.and_then(|()| metric.check_batch(&probe, &targets)).err()?;
             let message = format!(
                 "metric `{name}` cannot compare the model's {outputs} outputs with this data's \
                  targets: {error}"
