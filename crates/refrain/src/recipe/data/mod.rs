@@ -306,8 +306,8 @@ impl Data {
     pub(super) fn bytes_in_memory(&self, samples: usize, sample_shape: &[usize]) -> u64 {
         let numbers =
             sample_shape.iter().fold(samples as u64, |n, &axis| n.saturating_mul(axis as u64));
-        let is_in_memory = fits(numbers, self.in_memory);
-        if is_in_memory { numbers.saturating_mul(size_of::<f32>() as u64) } else { 0 }
+        let memory = Memory { in_memory: self.in_memory, is_verbose: false };
+        if memory.fits("", numbers) { numbers.saturating_mul(size_of::<f32>() as u64) } else { 0 }
     }
 
     pub(super) fn reads_files(&self) -> bool {
