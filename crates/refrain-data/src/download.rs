@@ -116,7 +116,7 @@ impl Download {
         for mirror in &self.mirrors {
             let url = format!("{}/{}", mirror.trim_end_matches('/'), file.name);
             progress.begin(&url);
-            match self.from_mirror(files, file, &url, &part, &progress) {
+            match self.try_mirror(files, file, &url, &part, &progress) {
                 Ok(()) => {
                     let disk = files.disk();
                     disk.rename(&part, path).map_err(|e| Error::file("write", path, e))?;
@@ -172,7 +172,7 @@ impl Download {
     }
 
     /// Fills `part` from one mirror, going on from what it has.
-    fn from_mirror(
+    fn try_mirror(
         &self,
         files: &Files,
         file: &RemoteFile<'_>,
