@@ -243,13 +243,15 @@ pub(super) fn with_targets(
     with.map_err(|error| error.context(targets.label()))
 }
 
+/// Keras' names, and the short ones.
+const NAMES: [&str; 6] = ["x_train", "y_train", "x_test", "y_test", "x", "y"];
+
 /// The arrays of an NPZ archive, or of a folder of NPY files with their names.
-pub(super) fn open(path: &Path) -> Result<Vec<ArrayFile>> {
+fn open(path: &Path) -> Result<Vec<ArrayFile>> {
     if !path.is_dir() {
-        return ArrayFile::open_npz(path);
+        return ArrayFile::open_npz(path, |name| NAMES.contains(&name));
     }
-    let names = ["x_train", "y_train", "x_test", "y_test", "x", "y"];
-    let files = names.map(|name| (name, path.join(format!("{name}.npy"))));
+    let files = NAMES.map(|name| (name, path.join(format!("{name}.npy"))));
     let there = files.into_iter().filter(|(_, file)| file.exists());
     there.map(|(name, file)| Ok(ArrayFile::open_npy(&file)?.named(name))).collect()
 }
@@ -267,11 +269,12 @@ impl Parts {
         let pair = |x: &str, y: &str| Some((find(x)?, find(y)?));
         let train = pair("x_train", "y_train").or_else(|| pair("x", "y"));
         let train = train.ok_or_else(|| {
-            let names = arrays.iter().filter_map(ArrayFile::name);
+            let of_folder = || arrays.iter().filter_map(ArrayFile::name).map(str::to_owned);
+            let names = ArrayFile::names_in_npz(path).unwrap_or_else(|_| of_folder().collect());
             Error::data(format!(
                 "`{}` has no arrays x_train and y_train, nor x and y; it has {}",
                 path.display(),
-                match arrays.is_empty() {
+                match names.is_empty() {
                     true => "no array".to_owned(),
                     false => list_names(names),
                 }
