@@ -24,6 +24,7 @@ chapters! {
     getting_started: "getting-started.md",
     burn_module: "burn-module.md",
     callbacks: "callbacks.md",
+    data: "data.md",
     included_callbacks: "included-callbacks.md",
     writing_callbacks: "writing-callbacks.md",
     learning_rate: "learning-rate.md",

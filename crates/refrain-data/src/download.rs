@@ -93,26 +93,42 @@ impl Download {
             return Err(stopped());
         };
         // Another process may have been faster.
-        if let Contents::Right = self.look(&files, file, &path)? {
-            return Ok(path);
-        }
+        let fetched = match self.look(&files, file, &path)? {
+            Contents::Right => Ok(()),
+            _ => self.fetch_locked(&files, file, folder, &path, said),
+        };
+        // Under the lock still: who waits for it makes another.
+        let _ = files.disk().remove_file(&lock_path);
+        fetched.map(|()| path)
+    }
+
+    /// Downloads under the file's lock. `said`: why what is there does not do.
+    fn fetch_locked(
+        &self,
+        files: &Files,
+        file: &RemoteFile<'_>,
+        folder: &Path,
+        path: &Path,
+        mut said: Vec<String>,
+    ) -> Result {
         let part = folder.join(format!("{}.part", file.name));
         let progress = Progress::new(file, self.is_verbose);
         for mirror in &self.mirrors {
             let url = format!("{}/{}", mirror.trim_end_matches('/'), file.name);
             progress.begin(&url);
-            match self.from_mirror(&files, file, &url, &part, &progress) {
+            match self.try_mirror(files, file, &url, &part, &progress) {
                 Ok(()) => {
                     let disk = files.disk();
-                    disk.rename(&part, &path).map_err(|e| Error::file("write", &path, e))?;
-                    disk.sync_folder(folder).map_err(|e| Error::file("sync", folder, e))?;
-                    let _ = disk.remove_file(&lock_path);
-                    return Ok(path);
+                    disk.rename(&part, path).map_err(|e| Error::file("write", path, e))?;
+                    return disk.sync_folder(folder).map_err(|e| Error::file("sync", folder, e));
                 }
                 Err(Failure::Stopped) => return Err(stopped()),
                 Err(Failure::Local(error)) => return Err(error),
                 Err(Failure::Mirror(why)) => said.push(format!("{url}: {why}")),
             }
+        }
+        if part.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            let _ = files.disk().remove_file(&part);
         }
         if said.is_empty() {
             said.push("there is no mirror".to_owned());
@@ -156,7 +172,7 @@ impl Download {
     }
 
     /// Fills `part` from one mirror, going on from what it has.
-    fn from_mirror(
+    fn try_mirror(
         &self,
         files: &Files,
         file: &RemoteFile<'_>,

@@ -46,7 +46,13 @@ fn arrays_are_read_as_numpy_wrote_them() {
 #[test]
 fn an_archive_is_read_stored_and_deflated() {
     for name in ["stored.npz", "deflated.npz"] {
-        let arrays = ArrayFile::open_npz(&fixture(name)).unwrap();
+        assert_eq!(
+            ArrayFile::names_in_npz(&fixture(name)).unwrap(),
+            ["x_train", "y_train", "x_test", "y_test"]
+        );
+        let arrays = ArrayFile::open_npz(&fixture(name), |name| name != "x_test").unwrap();
+        assert_eq!(arrays.len(), 3);
+        let arrays = ArrayFile::open_npz(&fixture(name), |_| true).unwrap();
         let names: Vec<&str> = arrays.iter().filter_map(ArrayFile::name).collect();
         assert_eq!(names, ["x_train", "y_train", "x_test", "y_test"]);
         assert_eq!(arrays[0].shape(), [6, 2, 2]);

@@ -38,7 +38,9 @@ fn read(text: &str, options: &CsvOptions) -> (Vec<String>, Vec<f32>, Vec<f32>) {
 
 #[test]
 fn columns_become_numbers() {
-    let cases: &[(&str, CsvOptions, &[&str], &[f32], &[f32])] = &[
+    /// Text, how it is read; names of the inputs, the numbers, the targets.
+    type Case<'a> = (&'a str, CsvOptions, &'a [&'a str], &'a [f32], &'a [f32]);
+    let cases: &[Case<'_>] = &[
         ("a,b,y\n1,2,3\n4,5,6\n", of("y"), &["a", "b"], &[1.0, 2.0, 4.0, 5.0], &[3.0, 6.0]),
         // The target stands anywhere; spaces around a value are nothing.
         ("y,a\n 1.5 , -2e-1\n", of("y"), &["a"], &[-0.2], &[1.5]),

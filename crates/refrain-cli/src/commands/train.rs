@@ -7,8 +7,8 @@ use refrain::checkpoint::{Checkpoints, RunReport};
 use refrain::console::Console;
 use refrain::files::Files;
 use refrain::{
-    Ending, ModelAccess as _, Recipe, RecipeCheck, RecipeData, RecipeLearner, Registry, Result,
-    Trainer,
+    Ending, Error, ModelAccess as _, Recipe, RecipeCheck, RecipeData, RecipeLearner, Registry,
+    Result, Trainer,
 };
 
 use super::{load, use_threads};
@@ -89,7 +89,10 @@ impl Attempt<'_> {
 
     /// Begins a run; `None`: its folder was taken in the meantime. `why` no other goes on.
     fn begin(&self, recipe: &Recipe, folder: &RunFolder, why: Option<&str>) -> Result<Option<u8>> {
-        let prepared = self.prepare(recipe, folder)?;
+        let prepared = match self.prepare(recipe, folder) {
+            Err(error) if self.signals.is_stopped() => return Ok(Some(self.cut_short(&error))),
+            prepared => prepared?,
+        };
         if let Some(status) = self.interrupted() {
             return Ok(Some(status));
         }
@@ -114,7 +117,10 @@ impl Attempt<'_> {
     fn go_on(&self, recipe: Recipe, folder: &RunFolder, run: &RunReport) -> Result<u8> {
         let named = recipe.clone();
         let recipe = resume::without_lost_weights(recipe, self.registry, folder.path())?;
-        let mut prepared = self.prepare(&recipe, folder)?;
+        let mut prepared = match self.prepare(&recipe, folder) {
+            Err(error) if self.signals.is_stopped() => return Ok(self.cut_short(&error)),
+            prepared => prepared?,
+        };
         show_findings(&prepared.check);
         let point = prepared.trainer.resume()?;
         if recipe.leaves_weights_out() {
@@ -185,6 +191,12 @@ impl Attempt<'_> {
             .callback(self.signals.notice())
             .callbacks(recipe.callbacks(folder.path())?);
         Ok(Prepared { data, trainer, checkpoints, check, parameters: model.parameters() })
+    }
+
+    /// The exit status where a signal has ended what leads to the run, such as a download.
+    fn cut_short(&self, error: &Error) -> u8 {
+        complain(&error.to_string());
+        self.signals.status()
     }
 
     /// The exit status where a signal has come before the run.

@@ -80,28 +80,29 @@ impl ArrayFile {
         Self::checked(path, None, header, Place::Plain { length })
     }
 
-    /// Opens an NPZ archive: its arrays, in the order of the archive.
+    /// Names of the arrays in an NPZ archive, in its order.
     ///
     /// # Errors
-    /// When it cannot be read, or is none; when one of its arrays is none.
-    pub fn open_npz(path: &Path) -> Result<Vec<Self>> {
+    /// When it cannot be read, or is none.
+    pub fn names_in_npz(path: &Path) -> Result<Vec<String>> {
+        let mut archive = open_zip(path)?;
+        let members = members(path, &mut archive)?;
+        Ok(members.into_iter().map(|(_, name)| name).collect())
+    }
+
+    /// Opens the wanted arrays of an NPZ archive, in its order. What the others hold does not matter.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is none; when one of those arrays is none.
+    pub fn open_npz(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Self>> {
         let mut archive = open_zip(path)?;
         let bad = |e: zip::result::ZipError| no_npz(path, &e.to_string());
-        if archive.len() > MOST_MEMBERS {
-            let n = archive.len();
-            return Err(no_npz(
-                path,
-                &format!("it holds {n} files; allowed: up to {MOST_MEMBERS}"),
-            ));
-        }
         let mut arrays = Vec::new();
-        for index in 0..archive.len() {
-            let mut member = archive.by_index(index).map_err(bad)?;
-            let name = member.name().map_err(bad)?.into_owned();
-            // What else is in it is nobody's array.
-            let Some(name) = name.strip_suffix(".npy").map(str::to_owned) else {
+        for (index, name) in members(path, &mut archive)? {
+            if !is_wanted(&name) {
                 continue;
-            };
+            }
+            let mut member = archive.by_index(index).map_err(bad)?;
             let place = match (member.compression(), member.data_start()) {
                 (CompressionMethod::Stored, Some(start)) => {
                     Place::Stored { index, start, length: member.size() }
@@ -186,7 +187,9 @@ impl ArrayFile {
         let width: usize = row.iter().product();
         if self.header.is_fortran {
             let all = self.read()?.values;
-            return all.chunks(most.max(1) * width.max(1)).try_for_each(|rows| f(rows.to_vec()));
+            return all
+                .chunks(most.max(1).saturating_mul(width.max(1)))
+                .try_for_each(|rows| f(rows.to_vec()));
         }
         let encoding = self.header.encoding;
         let size = width * encoding.element.size();
@@ -279,9 +282,29 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     Ok((File::open(path).map_err(failed)?, metadata.len()))
 }
 
-fn open_zip(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+type Archive = ZipArchive<BufReader<File>>;
+
+fn open_zip(path: &Path) -> Result<Archive> {
     let (file, _) = open(path)?;
     ZipArchive::new(BufReader::new(file)).map_err(|e| no_npz(path, &e.to_string()))
+}
+
+/// Places and names of the arrays in an archive.
+fn members(path: &Path, archive: &mut Archive) -> Result<Vec<(usize, String)>> {
+    if archive.len() > MOST_MEMBERS {
+        let n = archive.len();
+        return Err(no_npz(path, &format!("it holds {n} files; allowed: up to {MOST_MEMBERS}")));
+    }
+    let mut members = Vec::new();
+    for index in 0..archive.len() {
+        let name = archive.name_for_index(index).transpose();
+        let name = name.map_err(|e| no_npz(path, &e.to_string()))?.unwrap_or_default();
+        // What else is in it is nobody's array.
+        if let Some(name) = name.strip_suffix(".npy") {
+            members.push((index, name.to_owned()));
+        }
+    }
+    Ok(members)
 }
 
 fn no_npz(path: &Path, why: &str) -> Error {

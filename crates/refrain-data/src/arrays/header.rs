@@ -44,10 +44,15 @@ impl Header {
     /// Bytes of all numbers.
     fn bytes(&self) -> Result<u64> {
         let size = self.encoding.element.size() as u64;
-        let bytes = self.shape.iter().try_fold(size, |n, &axis| n.checked_mul(axis as u64));
-        bytes.filter(|bytes| usize::try_from(*bytes).is_ok()).ok_or_else(|| {
-            Error::data(format!("the header claims the shape {:?}, which no file has", self.shape))
-        })
+        // An axis of 0 must not hide that the others are too long for a row.
+        let most = self.shape.iter().try_fold(size, |n, &axis| n.checked_mul(axis.max(1) as u64));
+        if most.is_none_or(|most| isize::try_from(most).is_err()) {
+            let shape = &self.shape;
+            return Err(Error::data(format!(
+                "the header claims the shape {shape:?}, which no file has"
+            )));
+        }
+        Ok(self.shape.iter().fold(size, |n, &axis| n * axis as u64))
     }
 
     /// Refuses a header that claims more, or less, than there is.

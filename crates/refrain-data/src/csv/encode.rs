@@ -190,7 +190,7 @@ fn by_place(table: &CsvTable, first: &Record<'_>, has_targets: bool) -> Result<P
     if !has_targets && fields + targets.len() == table.fields {
         // Columns behind a target move up.
         let before = |index: usize| targets.iter().filter(|target| **target < index).count();
-        let inputs = indices.map(|index| index - before(index)).collect();
+        let inputs = indices.map(|index| index.saturating_sub(before(index))).collect();
         return Ok(Places { inputs, targets: Vec::new() });
     }
     if !has_targets && fields == table.columns.len() {
@@ -199,7 +199,7 @@ fn by_place(table: &CsvTable, first: &Record<'_>, has_targets: bool) -> Result<P
     let without = if has_targets || targets.is_empty() {
         String::new()
     } else {
-        format!(", or {} without the target", table.fields - targets.len())
+        format!(", or {} without the target", table.fields.saturating_sub(targets.len()))
     };
     Err(first.place.error(format_args!(
         "{fields} columns, and the training data has {}{without}",

@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn every_record_has_its_line() {
-        let cases: &[(&str, &[(u64, &[&str])])] = &[
+        type Lines = &'static [(u64, &'static [&'static str])];
+        let cases: &[(&str, Lines)] = &[
             ("", &[]),
             ("\n\n", &[]),
             ("a,b\n1,2\n", &[(1, &["a", "b"]), (2, &["1", "2"])]),

@@ -4,12 +4,14 @@
 use std::path::Path;
 
 use refrain_burn::ArrayDataset;
+use refrain_core::console::Console;
 use refrain_core::{Error, Result, list_names};
 use refrain_data::{Array, ArrayFile, Converted, FileRows, cache_folder, to_channels_first};
 use serde::{Deserialize, Serialize};
 
 use super::RecipeSamples;
 use crate::recipe::MemoryLimit;
+use crate::recipe::memory::Bytes;
 
 /// More channels than an image has.
 const MOST_CHANNELS: usize = 4;
@@ -89,6 +91,22 @@ impl ArrayPreparation {
         })
     }
 
+    /// Refuses what no data was prepared by.
+    pub(super) fn check_self(&self) -> Result {
+        let elements = |shape: &[usize]| {
+            shape.iter().try_fold(1_usize, |n, &axis| n.checked_mul(axis)).filter(|n| *n > 0)
+        };
+        let (row, sample) = (elements(&self.row_shape), elements(&self.sample_shape));
+        let is_divisor = self.divisor.is_none_or(|divisor| divisor.is_finite() && divisor > 0.0);
+        if row.is_none() || row != sample || !is_divisor {
+            return Err(Error::data(format!(
+                "rows of {:?} divided by {:?} do not make samples of {:?}",
+                self.row_shape, self.divisor, self.sample_shape
+            )));
+        }
+        Ok(())
+    }
+
     /// Refuses an array whose rows are not as those that the model was trained on. True: they are as
     /// in the training data; false: they have the shape of samples already.
     pub(super) fn check(&self, array: &ArrayFile) -> Result<bool> {
@@ -133,14 +151,10 @@ impl ArrayPreparation {
     }
 
     /// The array's rows as samples, in memory or, where they are too large for it, on the disk.
-    pub(super) fn samples(
-        &self,
-        array: &ArrayFile,
-        in_memory: Option<bool>,
-    ) -> Result<RecipeSamples> {
+    pub(super) fn samples(&self, array: &ArrayFile, memory: &Memory) -> Result<RecipeSamples> {
         let is_as_trained = self.check(array)?;
         let elements = array.shape().iter().fold(1, |n: u64, axis| n.saturating_mul(*axis as u64));
-        if fits(elements, in_memory) {
+        if memory.fits(&array.label(), elements) {
             let Array { mut values, .. } = array.read()?;
             self.prepare(array, &mut values, is_as_trained);
             return ArrayDataset::new(&self.sample_shape, values);
@@ -175,13 +189,28 @@ fn recognise(array: &ArrayFile, first: usize, last: usize) -> Result<ImageDataFo
     }
 }
 
-/// Whether so many numbers are to be held in memory: as was said, else where they take at most half of
-/// what is available.
-pub(super) fn fits(numbers: u64, in_memory: Option<bool>) -> bool {
-    in_memory.unwrap_or_else(|| {
+/// Whether data is held in memory.
+pub(super) struct Memory {
+    /// What the recipe says.
+    pub(super) in_memory: Option<bool>,
+    /// Whether it is said where data stays on the disk.
+    pub(super) is_verbose: bool,
+}
+
+impl Memory {
+    /// Whether so many numbers are to be held in memory: as the recipe says, else where they take at
+    /// most half of what is available.
+    pub(super) fn fits(&self, label: &str, numbers: u64) -> bool {
         let bytes = numbers.saturating_mul(size_of::<f32>() as u64);
-        MemoryLimit::of_process().is_none_or(|limit| bytes <= limit.available / 2)
-    })
+        let fits = self.in_memory.unwrap_or_else(|| {
+            MemoryLimit::of_process().is_none_or(|limit| bytes <= limit.available / 2)
+        });
+        if !fits && self.is_verbose {
+            let size = Bytes(bytes);
+            Console::stderr().print(&format!("{label}: {size} of numbers are read from the disk"));
+        }
+        fits
+    }
 }
 
 /// Where data is kept that had to be converted.
@@ -214,13 +243,15 @@ pub(super) fn with_targets(
     with.map_err(|error| error.context(targets.label()))
 }
 
+/// Keras' names, and the short ones.
+const NAMES: [&str; 6] = ["x_train", "y_train", "x_test", "y_test", "x", "y"];
+
 /// The arrays of an NPZ archive, or of a folder of NPY files with their names.
-pub(super) fn open(path: &Path) -> Result<Vec<ArrayFile>> {
+fn open(path: &Path) -> Result<Vec<ArrayFile>> {
     if !path.is_dir() {
-        return ArrayFile::open_npz(path);
+        return ArrayFile::open_npz(path, |name| NAMES.contains(&name));
     }
-    let names = ["x_train", "y_train", "x_test", "y_test", "x", "y"];
-    let files = names.map(|name| (name, path.join(format!("{name}.npy"))));
+    let files = NAMES.map(|name| (name, path.join(format!("{name}.npy"))));
     let there = files.into_iter().filter(|(_, file)| file.exists());
     there.map(|(name, file)| Ok(ArrayFile::open_npy(&file)?.named(name))).collect()
 }
@@ -238,11 +269,12 @@ impl Parts {
         let pair = |x: &str, y: &str| Some((find(x)?, find(y)?));
         let train = pair("x_train", "y_train").or_else(|| pair("x", "y"));
         let train = train.ok_or_else(|| {
-            let names = arrays.iter().filter_map(ArrayFile::name);
+            let of_folder = || arrays.iter().filter_map(ArrayFile::name).map(str::to_owned);
+            let names = ArrayFile::names_in_npz(path).unwrap_or_else(|_| of_folder().collect());
             Error::data(format!(
                 "`{}` has no arrays x_train and y_train, nor x and y; it has {}",
                 path.display(),
-                match arrays.is_empty() {
+                match names.is_empty() {
                     true => "no array".to_owned(),
                     false => list_names(names),
                 }

@@ -4,7 +4,7 @@ mod arrays;
 mod preparation;
 mod read;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use refrain_burn::{AnyTensor, ArrayDataset, Batch, Targets};
 use refrain_core::{Dataset, Error, Part, Result, StopHandle, validation_split_at};
@@ -13,7 +13,7 @@ use refrain_data::{
     cache_folder,
 };
 
-use arrays::{ArrayPreparation, Parts, converted, fits, with_targets};
+use arrays::{ArrayPreparation, Memory, Parts, converted, with_targets};
 use read::{CsvSource, NpzSource, Source};
 
 pub use preparation::Preparation;
@@ -170,6 +170,17 @@ pub(super) struct Loading<'a> {
     pub(super) stop: &'a StopHandle,
 }
 
+impl Loading<'_> {
+    /// A path of the recipe.
+    fn at(&self, path: &Path) -> PathBuf {
+        match self.folder == Path::new(".") {
+            // As it was written, for messages.
+            true => path.to_owned(),
+            false => self.folder.join(path),
+        }
+    }
+}
+
 /// Samples as they were loaded.
 struct Loaded {
     samples: RecipeSamples,
@@ -184,7 +195,7 @@ impl Data {
             Source::Digits => digits()?,
             Source::Published { which, path, mirrors } => {
                 let folder = match path {
-                    Some(path) => loading.folder.join(path),
+                    Some(path) => loading.at(path),
                     None => {
                         let download = Download::from(mirrors.clone())
                             .stop_with(loading.stop)
@@ -192,7 +203,7 @@ impl Data {
                         which.fetch(&download, &cache_folder()?)?
                     }
                 };
-                self.load_mnist(&folder)?
+                self.load_mnist(&folder, loading)?
             }
             Source::Csv(source) => self.load_csv(source, loading)?,
             Source::Npz(source) => self.load_npz(source, loading)?,
@@ -211,15 +222,16 @@ impl Data {
         Ok(RecipeData { samples, test, held_out, preparation })
     }
 
-    fn load_mnist(&self, folder: &Path) -> Result<Loaded> {
+    fn load_mnist(&self, folder: &Path, loading: &Loading<'_>) -> Result<Loaded> {
         let files = MnistFiles::find(folder)?;
         let images = &files.train_files().images;
         let &[_, height, width] = images.shape() else {
             return Err(Error::data(format!("{} holds no images", images.label())));
         };
         let arrays = ArrayPreparation::grey_images(height, width, 255.0);
+        let memory = self.memory(loading);
         let part = |files: &LabelledFiles| {
-            with_targets(arrays.samples(&files.images, self.in_memory)?, &files.labels, true)
+            with_targets(arrays.samples(&files.images, &memory)?, &files.labels, true)
         };
         let samples = part(files.train_files())?;
         let test = files.test_files().map(part).transpose()?;
@@ -227,10 +239,11 @@ impl Data {
     }
 
     fn load_npz(&self, source: &NpzSource, loading: &Loading<'_>) -> Result<Loaded> {
-        let parts = Parts::find(&loading.folder.join(&source.path))?;
+        let parts = Parts::find(&loading.at(&source.path))?;
         let arrays = ArrayPreparation::of(&parts.train.0, source.scale, source.image_data_format)?;
+        let memory = self.memory(loading);
         let part = |(x, y): &(ArrayFile, ArrayFile)| {
-            with_targets(arrays.samples(x, self.in_memory)?, y, loading.targets_are_classes)
+            with_targets(arrays.samples(x, &memory)?, y, loading.targets_are_classes)
         };
         let samples = part(&parts.train)?;
         let test = parts.test.as_ref().map(part).transpose()?;
@@ -238,39 +251,22 @@ impl Data {
     }
 
     fn load_csv(&self, source: &CsvSource, loading: &Loading<'_>) -> Result<Loaded> {
-        let path = loading.folder.join(&source.path);
+        let path = loading.at(&source.path);
         let options = CsvOptions {
             targets_are_classes: loading.targets_are_classes,
             ..source.options.clone()
         };
         let table = CsvTable::infer(&path, &options, self.validation_split)?;
-        let samples = self.table_samples(&table, &path)?;
+        let memory = self.memory(loading);
+        let samples = table_samples(&table, &path, &memory)?;
         let test = source.test_path.as_ref();
-        let test = test.map(|test| self.table_samples(&table, &loading.folder.join(test)));
+        let test = test.map(|test| table_samples(&table, &loading.at(test), &memory));
         let test = test.transpose()?;
         Ok(Loaded { samples, test, preparation: Preparation::table(table) })
     }
 
-    fn table_samples(&self, table: &CsvTable, path: &Path) -> Result<RecipeSamples> {
-        // A line holds at least a byte and a delimiter for each number, but for what is one-hot.
-        let bytes = path.metadata().map_err(|e| Error::file("read", path, e))?.len();
-        let rows = bytes / (table.columns.len() as u64 * 2).max(1);
-        let most_numbers = rows.saturating_mul(table.width() as u64);
-        let shape = [table.width()];
-        let (samples, targets) = if fits(most_numbers, self.in_memory) {
-            let CsvBatch { inputs, targets, .. } = table.read(path)?;
-            (ArrayDataset::new(&shape, inputs)?, targets)
-        } else {
-            let (rows, targets) = converted()?.csv(table, path)?;
-            (ArrayDataset::from_rows(&shape, rows)?, targets)
-        };
-        match &table.target {
-            Target::None => Ok(samples),
-            Target::Names { .. } | Target::Labels { .. } => {
-                samples.labels(targets.iter().map(|&class| class as i64))
-            }
-            Target::Numbers { columns, .. } => samples.targets(&[columns.len()], targets),
-        }
+    fn memory(&self, loading: &Loading<'_>) -> Memory {
+        Memory { in_memory: self.in_memory, is_verbose: loading.is_verbose }
     }
 
     /// What is known of the data without loading it: the number of samples for training, with those
@@ -282,19 +278,19 @@ impl Data {
         match &self.source {
             Source::Published { which, path: None, .. } => Ok((which.samples().0, vec![1, 28, 28])),
             Source::Published { path: Some(path), .. } => {
-                let files = MnistFiles::find(&loading.folder.join(path))?;
+                let files = MnistFiles::find(&loading.at(path))?;
                 let images = &files.train_files().images;
                 let shape = images.shape();
                 let side = |axis| shape.get(axis).copied().unwrap_or(0);
                 Ok(of_array(&ArrayPreparation::grey_images(side(1), side(2), 255.0), images))
             }
             Source::Npz(source) => {
-                let x = Parts::find(&loading.folder.join(&source.path))?.train.0;
+                let x = Parts::find(&loading.at(&source.path))?.train.0;
                 let arrays = ArrayPreparation::of(&x, source.scale, source.image_data_format)?;
                 Ok(of_array(&arrays, &x))
             }
             Source::Csv(source) => {
-                let path = loading.folder.join(&source.path);
+                let path = loading.at(&source.path);
                 let table = CsvTable::infer(&path, &source.options, self.validation_split)?;
                 Ok((CsvTable::count_rows(&path, &source.options)?, vec![table.width()]))
             }
@@ -310,8 +306,8 @@ impl Data {
     pub(super) fn bytes_in_memory(&self, samples: usize, sample_shape: &[usize]) -> u64 {
         let numbers =
             sample_shape.iter().fold(samples as u64, |n, &axis| n.saturating_mul(axis as u64));
-        let is_in_memory = fits(numbers, self.in_memory);
-        if is_in_memory { numbers.saturating_mul(size_of::<f32>() as u64) } else { 0 }
+        let memory = Memory { in_memory: self.in_memory, is_verbose: false };
+        if memory.fits("", numbers) { numbers.saturating_mul(size_of::<f32>() as u64) } else { 0 }
     }
 
     pub(super) fn reads_files(&self) -> bool {
@@ -334,6 +330,29 @@ impl Data {
     /// Keys that say where data is, not what it is: the data itself is compared.
     pub(super) const PLACES: [&str; 4] =
         ["data.path", "data.test_path", "data.url", "data.in_memory"];
+}
+
+fn table_samples(table: &CsvTable, path: &Path, memory: &Memory) -> Result<RecipeSamples> {
+    // A line holds at least a byte and a delimiter for each number, but for what is one-hot.
+    let bytes = path.metadata().map_err(|e| Error::file("read", path, e))?.len();
+    let rows = bytes / (table.columns.len() as u64 * 2).max(1);
+    let most_numbers = rows.saturating_mul(table.width() as u64);
+    let shape = [table.width()];
+    let label = format!("`{}`", path.display());
+    let (samples, targets) = if memory.fits(&label, most_numbers) {
+        let CsvBatch { inputs, targets, .. } = table.read(path)?;
+        (ArrayDataset::new(&shape, inputs)?, targets)
+    } else {
+        let (rows, targets) = converted()?.csv(table, path)?;
+        (ArrayDataset::from_rows(&shape, rows)?, targets)
+    };
+    match &table.target {
+        Target::None => Ok(samples),
+        Target::Names { .. } | Target::Labels { .. } => {
+            samples.labels(targets.iter().map(|&class| class as i64))
+        }
+        Target::Numbers { columns, .. } => samples.targets(&[columns.len()], targets),
+    }
 }
 
 fn digits() -> Result<Loaded> {

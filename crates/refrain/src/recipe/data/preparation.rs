@@ -84,6 +84,9 @@ impl Preparation {
                 "it has the format {format}, and this version of Refrain reads {FORMAT}"
             )));
         }
+        if let Inputs::Arrays(arrays) = &preparation.inputs {
+            arrays.check_self()?;
+        }
         if let Inputs::Table { sample_shape: [width], table } = &preparation.inputs
             && *width != table.width()
         {
@@ -129,15 +132,19 @@ impl Preparation {
             }
             (Format::Npy, _) => self.each_of_array(&ArrayFile::open_npy(path)?, most, &mut f),
             (Format::Npz, _) => {
-                let arrays = ArrayFile::open_npz(path)?;
-                let named = |name| arrays.iter().find(|array| array.name() == Some(name));
-                let only = arrays.first().filter(|_| arrays.len() == 1);
-                let array = only.or_else(|| named("x")).or_else(|| named("x_test"));
-                let array = array.ok_or_else(|| {
-                    let names = list_names(arrays.iter().filter_map(ArrayFile::name));
+                let names = ArrayFile::names_in_npz(path)?;
+                let named = |name: &str| names.iter().find(|there| *there == name);
+                let only = names.first().filter(|_| names.len() == 1);
+                let inputs = only.or_else(|| named("x")).or_else(|| named("x_test"));
+                let found = match inputs {
+                    Some(inputs) => ArrayFile::open_npz(path, |name| name == inputs)?,
+                    None => Vec::new(),
+                };
+                let array = found.first().ok_or_else(|| {
                     Error::data(format!(
-                        "`{}` has the arrays {names}; give one array, or name that of the inputs x",
-                        path.display()
+                        "`{}` has the arrays {}; give one array, or name that of the inputs x",
+                        path.display(),
+                        list_names(&names)
                     ))
                 })?;
                 self.each_of_array(array, most, &mut f)
