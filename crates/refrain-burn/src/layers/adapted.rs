@@ -65,22 +65,25 @@ impl Normalization {
     pub(super) fn build(&self, place: &Place<'_>) -> Result<AdaptedLayer> {
         let features = Features::of(place);
         let count = features.features;
-        let constant =
-            |option: &str, values: &[f32], is_allowed: fn(f32) -> bool, allowed: &str| {
-                if let Some(wrong) = values.iter().find(|value| !is_allowed(**value)) {
-                    return Err(place.error(format!("{option} has {wrong}; allowed: {allowed}")));
-                }
-                match values {
+        let constant = |option: &str,
+                        values: &[f32],
+                        is_allowed: fn(f32) -> bool,
+                        allowed: &str| {
+            if let Some(wrong) = values.iter().find(|value| !is_allowed(**value)) {
+                return Err(place.error(format!("{option} has {wrong}; allowed: {allowed}")));
+            }
+            match values {
                 [one] => Ok(vec![*one; count]),
                 all if all.len() == count => Ok(all.to_vec()),
                 all => Err(place.error(format!(
-                    "{option} has {} numbers, and its input of shape {:?} has {count} features; \
-                     allowed: 1 or {count}",
+                    "{option} has {} numbers, and the features of its input of shape {:?} are {count}; \
+                     allowed: {}",
                     all.len(),
-                    place.input_shape
+                    place.input_shape,
+                    if count == 1 { "1".to_owned() } else { format!("1 or {count}") }
                 ))),
             }
-            };
+        };
         let given = match &self.statistics {
             None => None,
             Some((mean, variance)) => {

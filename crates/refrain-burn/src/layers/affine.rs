@@ -45,8 +45,9 @@ impl FillMode {
     fn place(self, at: i64, length: usize) -> Option<usize> {
         let length = length as i64;
         let place = match self {
-            Self::Constant if !(0..length).contains(&at) => return None,
-            Self::Constant => at,
+            // Most are within the image, and divisions are slow.
+            _ if (0..length).contains(&at) => at,
+            Self::Constant => return None,
             Self::Nearest => at.clamp(0, length - 1),
             Self::Wrap => at.rem_euclid(length),
             Self::Reflect => {
@@ -172,15 +173,18 @@ impl Sampling {
             for y in 0..height {
                 for x in 0..width {
                     let (x, y) = (x as f64, y as f64);
-                    let columns = self.interpolation.around(a * x + b * y + c);
-                    let rows = self.interpolation.around(d * x + e * y + f);
+                    let around = |at: f64, length: usize| {
+                        let around = self.interpolation.around(at);
+                        around.map(|(at, share)| (self.mode.place(at, length), share))
+                    };
+                    let columns = around(a * x + b * y + c, width);
+                    let rows = around(d * x + e * y + f, height);
                     for (i, (row, row_share)) in rows.into_iter().take(corners).enumerate() {
                         for (j, (column, column_share)) in
                             columns.into_iter().take(corners).enumerate()
                         {
                             let share = (row_share * column_share) as f32;
-                            let row = self.mode.place(row, height);
-                            match row.zip(self.mode.place(column, width)) {
+                            match row.zip(column) {
                                 Some((row, column)) => {
                                     // Within a sample, whose elements are counted in 31 bits.
                                     places[i * corners + j][at] = (row * width + column) as i32;

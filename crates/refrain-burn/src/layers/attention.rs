@@ -6,11 +6,12 @@ use burn::tensor::{Bool, Tensor};
 use refrain_core::Result;
 
 use super::dropout::{Dropout, DropoutLayer};
+use super::kernel_options::{KernelOptions, kernel_options};
 use super::recurrent::sequence;
-use super::rules::{Rules, rules};
+use super::rules::Rules;
 use super::{MAX_WEIGHTS, Place};
 use crate::forward::Pass;
-use crate::initializer::{Initializer, stream};
+use crate::initializer::stream;
 
 /// Each step looks at all steps, in several heads: `softmax(query × keyᵀ / √key_dim) × value`.
 ///
@@ -47,11 +48,10 @@ pub struct MultiHeadAttention {
     key_dim: usize,
     value_dim: Option<usize>,
     dropout: f64,
-    use_bias: bool,
     output_shape: Option<usize>,
     use_causal_mask: bool,
-    kernel_initializer: Initializer,
-    bias_initializer: Initializer,
+    /// For each of the four kernels.
+    pub(super) options: KernelOptions,
     pub(super) rules: Rules,
 }
 
@@ -64,11 +64,9 @@ impl MultiHeadAttention {
             key_dim,
             value_dim: None,
             dropout: 0.0,
-            use_bias: true,
             output_shape: None,
             use_causal_mask: false,
-            kernel_initializer: Initializer::GlorotUniform,
-            bias_initializer: Initializer::Zeros,
+            options: KernelOptions::default(),
             rules: Rules::default(),
         }
     }
@@ -91,12 +89,6 @@ impl MultiHeadAttention {
         self
     }
 
-    /// Whether biases are added. Default true.
-    pub fn use_bias(mut self, use_bias: bool) -> Self {
-        self.use_bias = use_bias;
-        self
-    }
-
     /// Features of each step of the output; 1 or more. Default: those of the input.
     pub fn output_shape(mut self, output_shape: usize) -> Self {
         self.output_shape = Some(output_shape);
@@ -109,22 +101,7 @@ impl MultiHeadAttention {
         self
     }
 
-    /// How the kernels begin. Default `glorot_uniform`.
-    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
-        self.kernel_initializer = initializer;
-        self
-    }
-
-    /// How the biases begin. Default `zeros`.
-    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
-        self.bias_initializer = initializer;
-        self
-    }
-
-    rules! {
-        "kernel", kernel_regularizer, kernel_constraint;
-        "bias", bias_regularizer, bias_constraint;
-    }
+    kernel_options!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(AttentionLayer, Vec<usize>)> {
@@ -161,19 +138,14 @@ impl MultiHeadAttention {
         let mut projection = |length: usize| {
             // Keras takes the first axis for places of a kernel.
             let shape = [features * heads, length];
-            let kernel = self.kernel_initializer.spread(shape, features, &mut rng);
-            let bias = self.use_bias.then(|| {
-                let bias = self.bias_initializer.fill([heads * length, 1], &mut rng);
-                place.weight(bias, [heads, length])
-            });
+            let kernel = self.options.kernel_initializer.spread(shape, features, &mut rng);
+            let bias = self.options.bias([heads, length], &mut rng, place);
             Projection { kernel: place.weight(kernel, [features, heads, length]), bias }
         };
         let (query, key, value) = (projection(key_dim), projection(key_dim), projection(value_dim));
-        let kernel = self.kernel_initializer.spread([heads * value_dim, outputs], heads, &mut rng);
-        let bias = self.use_bias.then(|| {
-            let bias = self.bias_initializer.fill([outputs, 1], &mut rng);
-            place.weight(bias, [outputs])
-        });
+        let kernel =
+            self.options.kernel_initializer.spread([heads * value_dim, outputs], heads, &mut rng);
+        let bias = self.options.bias([outputs], &mut rng, place);
         let attention_output =
             Output { kernel: place.weight(kernel, [heads, value_dim, outputs]), bias };
         let layer = AttentionLayer {

@@ -5,13 +5,14 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 
 use super::conv2d::Convolution;
-use super::rules::{Rules, rules};
+use super::kernel_options::{KernelOptions, kernel_options};
+use super::rules::Rules;
 use super::sequences::{self, from_image, to_image};
 use super::windows::{Asked, Padding, Windows};
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
-use crate::initializer::{Initializer, stream};
+use crate::initializer::stream;
 
 /// Slides kernels over sequences: `activation(input ∗ kernel + bias)`.
 ///
@@ -43,9 +44,7 @@ pub struct Conv1d {
     dilation_rate: usize,
     groups: usize,
     pub(super) activation: Activation,
-    use_bias: bool,
-    kernel_initializer: Initializer,
-    bias_initializer: Initializer,
+    pub(super) options: KernelOptions,
     pub(super) rules: Rules,
 }
 
@@ -61,9 +60,7 @@ impl Conv1d {
             dilation_rate: 1,
             groups: 1,
             activation: Activation::Linear,
-            use_bias: true,
-            kernel_initializer: Initializer::GlorotUniform,
-            bias_initializer: Initializer::Zeros,
+            options: KernelOptions::default(),
             rules: Rules::default(),
         }
     }
@@ -106,28 +103,7 @@ impl Conv1d {
         self
     }
 
-    /// Whether a bias is added. Default true.
-    pub fn use_bias(mut self, use_bias: bool) -> Self {
-        self.use_bias = use_bias;
-        self
-    }
-
-    /// How the kernel begins. Default `glorot_uniform`.
-    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
-        self.kernel_initializer = initializer;
-        self
-    }
-
-    /// How the bias begins. Default `zeros`.
-    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
-        self.bias_initializer = initializer;
-        self
-    }
-
-    rules! {
-        "kernel", kernel_regularizer, kernel_constraint;
-        "bias", bias_regularizer, bias_constraint;
-    }
+    kernel_options!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv1dLayer, Vec<usize>)> {
@@ -168,12 +144,10 @@ impl Conv1d {
         let output_shape = sequences::output_shape(&windows, filters, place)?;
 
         let mut rng = stream(place.seed, place.index);
-        let kernel = self.kernel_initializer.spread([inputs, filters], self.kernel_size, &mut rng);
+        let kernel =
+            self.options.kernel_initializer.spread([inputs, filters], self.kernel_size, &mut rng);
         let kernel = place.weight(kernel, [self.kernel_size, features / groups, filters]);
-        let bias = self.use_bias.then(|| {
-            let bias = self.bias_initializer.fill([filters, 1], &mut rng);
-            place.weight(bias, [filters])
-        });
+        let bias = self.options.bias([filters], &mut rng, place);
         let conv = Convolution { activation: self.activation, windows, groups };
         Ok((Conv1dLayer { kernel, bias, conv }, output_shape.to_vec()))
     }

@@ -2,15 +2,15 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-
 use refrain_core::Result;
 
-use super::rules::{Rules, rules};
+use super::kernel_options::{KernelOptions, kernel_options};
+use super::rules::Rules;
 use super::windows::{Asked, HeightWidth, Padding, Windows};
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
-use crate::initializer::{Initializer, Stream, stream};
+use crate::initializer::stream;
 use crate::kernels;
 
 /// Slides kernels over images: `activation(input ∗ weight + bias)`.
@@ -44,9 +44,7 @@ pub struct Conv2d {
     dilation_rate: HeightWidth,
     groups: usize,
     pub(super) activation: Activation,
-    use_bias: bool,
-    kernel_initializer: Initializer,
-    bias_initializer: Initializer,
+    pub(super) options: KernelOptions,
     pub(super) rules: Rules,
 }
 
@@ -62,9 +60,7 @@ impl Conv2d {
             dilation_rate: 1.into(),
             groups: 1,
             activation: Activation::Linear,
-            use_bias: true,
-            kernel_initializer: Initializer::GlorotUniform,
-            bias_initializer: Initializer::Zeros,
+            options: KernelOptions::default(),
             rules: Rules::default(),
         }
     }
@@ -108,28 +104,7 @@ impl Conv2d {
         self
     }
 
-    /// Whether a bias is added. Default true.
-    pub fn use_bias(mut self, use_bias: bool) -> Self {
-        self.use_bias = use_bias;
-        self
-    }
-
-    /// How the kernel begins. Default `glorot_uniform`.
-    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
-        self.kernel_initializer = initializer;
-        self
-    }
-
-    /// How the bias begins. Default `zeros`.
-    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
-        self.bias_initializer = initializer;
-        self
-    }
-
-    rules! {
-        "kernel", kernel_regularizer, kernel_constraint;
-        "bias", bias_regularizer, bias_constraint;
-    }
+    kernel_options!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv2dLayer, Vec<usize>)> {
@@ -165,9 +140,9 @@ impl Conv2d {
         let output_shape = windows.output_shape(filters, place)?;
 
         let mut rng = stream(place.seed, place.index);
-        let kernel = self.kernel_initializer.filters(inputs, filters, area, &mut rng);
+        let kernel = self.options.kernel_initializer.filters(inputs, filters, area, &mut rng);
         let weight = place.weight(kernel, [filters, channels / groups, height, width]);
-        let bias = self.bias(filters, &mut rng, place);
+        let bias = self.options.bias([filters], &mut rng, place);
         let conv = Convolution { activation: self.activation, windows, groups };
         Ok((Conv2dLayer { weight, bias, conv }, output_shape))
     }
@@ -190,19 +165,6 @@ impl Conv2d {
             )));
         }
         Ok(windows)
-    }
-
-    /// The bias of so many filters.
-    pub(super) fn bias(
-        &self,
-        filters: usize,
-        rng: &mut Stream,
-        place: &Place<'_>,
-    ) -> Option<Param<Tensor<1>>> {
-        self.use_bias.then(|| {
-            let bias = self.bias_initializer.fill([filters, 1], rng);
-            place.weight(bias, [filters])
-        })
     }
 }
 

@@ -5,12 +5,13 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 
 use super::conv2d::by_channel;
-use super::rules::{Rules, rules};
+use super::kernel_options::{KernelOptions, kernel_options};
+use super::rules::Rules;
 use super::windows::{HeightWidth, Padding, Windows, image};
 use super::{MAX_ELEMENTS, MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
-use crate::initializer::{Initializer, stream};
+use crate::initializer::stream;
 use crate::kernels;
 
 /// Puts a kernel, times the input, around each position, and adds up where they overlap: the reverse of
@@ -45,9 +46,7 @@ pub struct Conv2dTranspose {
     output_padding: Option<HeightWidth>,
     dilation_rate: HeightWidth,
     pub(super) activation: Activation,
-    use_bias: bool,
-    kernel_initializer: Initializer,
-    bias_initializer: Initializer,
+    pub(super) options: KernelOptions,
     pub(super) rules: Rules,
 }
 
@@ -63,9 +62,7 @@ impl Conv2dTranspose {
             output_padding: None,
             dilation_rate: 1.into(),
             activation: Activation::Linear,
-            use_bias: true,
-            kernel_initializer: Initializer::GlorotUniform,
-            bias_initializer: Initializer::Zeros,
+            options: KernelOptions::default(),
             rules: Rules::default(),
         }
     }
@@ -111,28 +108,7 @@ impl Conv2dTranspose {
         self
     }
 
-    /// Whether a bias is added. Default true.
-    pub fn use_bias(mut self, use_bias: bool) -> Self {
-        self.use_bias = use_bias;
-        self
-    }
-
-    /// How the kernel begins. Default `glorot_uniform`.
-    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
-        self.kernel_initializer = initializer;
-        self
-    }
-
-    /// How the bias begins. Default `zeros`.
-    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
-        self.bias_initializer = initializer;
-        self
-    }
-
-    rules! {
-        "kernel", kernel_regularizer, kernel_constraint;
-        "bias", bias_regularizer, bias_constraint;
-    }
+    kernel_options!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv2dTransposeLayer, Vec<usize>)> {
@@ -209,12 +185,10 @@ impl Conv2dTranspose {
 
         let mut rng = stream(place.seed, place.index);
         // As in Keras, whose fans take the last axis for the outputs.
-        let kernel = self.kernel_initializer.spread([area * filters, channels], area, &mut rng);
+        let kernel =
+            self.options.kernel_initializer.spread([area * filters, channels], area, &mut rng);
         let kernel = place.weight(kernel, [size[0], size[1], filters, channels]);
-        let bias = self.use_bias.then(|| {
-            let bias = self.bias_initializer.fill([filters, 1], &mut rng);
-            place.weight(bias, [filters])
-        });
+        let bias = self.options.bias([filters], &mut rng, place);
         let layer = Conv2dTransposeLayer { kernel, bias, activation: self.activation, windows };
         Ok((layer, output_shape.to_vec()))
     }

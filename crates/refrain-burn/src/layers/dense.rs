@@ -5,11 +5,12 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use refrain_core::Result;
 
-use super::rules::{Rules, rules};
+use super::kernel_options::{KernelOptions, kernel_options};
+use super::rules::Rules;
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
-use crate::initializer::{Initializer, stream};
+use crate::initializer::stream;
 
 /// `activation(input × weight + bias)` on vectors.
 ///
@@ -20,9 +21,7 @@ pub struct Dense {
     pub(super) name: Option<String>,
     pub(super) units: usize,
     pub(super) activation: Activation,
-    use_bias: bool,
-    kernel_initializer: Initializer,
-    bias_initializer: Initializer,
+    pub(super) options: KernelOptions,
     pub(super) rules: Rules,
 }
 
@@ -33,9 +32,7 @@ impl Dense {
             name: None,
             units,
             activation: Activation::Linear,
-            use_bias: true,
-            kernel_initializer: Initializer::GlorotUniform,
-            bias_initializer: Initializer::Zeros,
+            options: KernelOptions::default(),
             rules: Rules::default(),
         }
     }
@@ -52,28 +49,7 @@ impl Dense {
         self
     }
 
-    /// Whether a bias is added. Default true.
-    pub fn use_bias(mut self, use_bias: bool) -> Self {
-        self.use_bias = use_bias;
-        self
-    }
-
-    /// How the kernel begins. Default `glorot_uniform`.
-    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
-        self.kernel_initializer = initializer;
-        self
-    }
-
-    /// How the bias begins. Default `zeros`.
-    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
-        self.bias_initializer = initializer;
-        self
-    }
-
-    rules! {
-        "kernel", kernel_regularizer, kernel_constraint;
-        "bias", bias_regularizer, bias_constraint;
-    }
+    kernel_options!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(DenseLayer, Vec<usize>)> {
@@ -100,12 +76,9 @@ impl Dense {
         }
 
         let mut rng = stream(place.seed, place.index);
-        let kernel = self.kernel_initializer.fill([inputs, units], &mut rng);
+        let kernel = self.options.kernel_initializer.fill([inputs, units], &mut rng);
         let weight = place.weight(kernel, [inputs, units]);
-        let bias = self.use_bias.then(|| {
-            let bias = self.bias_initializer.fill([units, 1], &mut rng);
-            place.weight(bias, [units])
-        });
+        let bias = self.options.bias([units], &mut rng, place);
         Ok((DenseLayer { weight, bias, activation: self.activation }, vec![outputs]))
     }
 }

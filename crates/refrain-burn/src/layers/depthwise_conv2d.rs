@@ -139,7 +139,7 @@ impl DepthwiseConv2d {
         let kernel =
             self.depthwise_initializer.spread([channels * area, multiplier], area, &mut rng);
         let kernel = place.weight(kernel, [height, width, channels, multiplier]);
-        let bias = self.conv.bias(filters, &mut rng, place);
+        let bias = self.conv.options.bias([filters], &mut rng, place);
         let conv = Convolution { activation: self.activation, windows, groups: channels };
         Ok((DepthwiseConv2dLayer { kernel, bias, conv }, output_shape))
     }

@@ -16,6 +16,7 @@ mod embedding;
 mod flatten;
 mod global_pooling1d;
 mod global_pooling2d;
+mod kernel_options;
 mod names;
 mod noise;
 mod normalization;

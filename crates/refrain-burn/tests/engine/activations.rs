@@ -126,3 +126,16 @@ fn sparsemax_gives_the_nearest_distribution() {
         assert_close(&by_input, &gradient, 1e-6, &format!("{logits:?}, gradient"));
     }
 }
+
+/// Values and gradients are numbers on both ends of the line, too. (`exponential` overflows, as in Keras.)
+#[test]
+fn no_activation_gives_nan_or_infinity() {
+    for activation in Activation::names().filter(|name| *name != "exponential") {
+        let device = Device::default().autodiff();
+        let x = rows(&POINTS, 4, &device).require_grad();
+        let y = Activation::from_name(activation).unwrap().forward(x.clone());
+        let gradients = y.clone().sum().backward();
+        let values = [floats(y), floats(x.grad(&gradients).unwrap())].concat();
+        assert!(values.iter().all(|value| value.is_finite()), "{activation}: {values:?}");
+    }
+}

@@ -322,7 +322,7 @@ fn what_cannot_work_is_refused_with_place_and_way_out() {
         (
             &[3],
             Normalization::new().statistics([1.0, 2.0], [1.0]).into(),
-            "mean has 2 numbers, and its input of shape [3] has 3 features; allowed: 1 or 3",
+            "mean has 2 numbers, and the features of its input of shape [3] are 3; allowed: 1 or 3",
         ),
         (
             &[3],
