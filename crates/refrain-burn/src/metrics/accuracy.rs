@@ -143,6 +143,10 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for TopKCategoricalAccuracy {
     fn check_batch(&self, _: &Tensor<2>, _: &T) -> Result {
         check_at_least_one("top_k_categorical_accuracy", "k", self.k)
     }
+
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        Some(outputs.dims()[1])
+    }
 }
 
 fn above(outputs: Tensor<2>, targets: impl ClassRows, threshold: f64) -> Tensor<2> {

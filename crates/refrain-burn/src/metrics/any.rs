@@ -151,6 +151,10 @@ impl Metric<Tensor<2>, Targets> for AnyMetric {
         self.metric.check_batch(outputs, targets)
     }
 
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        self.metric.label_classes(outputs)
+    }
+
     fn is_weighted(&self) -> bool {
         self.is_weighted
     }
@@ -183,6 +187,10 @@ impl Metric<Tensor<2>, Targets> for MeanLoss {
     fn check_batch(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
         Loss::check(&self.0, outputs, &self.rows(outputs, targets.clone()))
     }
+
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        Loss::classes(&self.0, outputs)
+    }
 }
 
 /// The cross-entropy that goes with outputs and targets, as Keras chooses it.
@@ -211,5 +219,10 @@ impl Metric<Tensor<2>, Targets> for Crossentropy {
 
     fn check_batch(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
         Self::fitting(outputs, targets).check_batch(outputs, targets)
+    }
+
+    /// One output is compared with the classes 0 and 1 as numbers.
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        Some(outputs.dims()[1]).filter(|classes| *classes > 1)
     }
 }

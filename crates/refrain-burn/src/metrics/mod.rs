@@ -84,6 +84,13 @@ pub trait Metric<O, T>: Send + 'static {
         Ok(())
     }
 
+    /// Where class labels are looked up among the outputs, how many classes these have: larger labels
+    /// are refused. Not by default.
+    fn label_classes(&self, outputs: &O) -> Option<usize> {
+        let _ = outputs;
+        None
+    }
+
     /// Whether samples count by their weights; false by default.
     fn is_weighted(&self) -> bool {
         false
@@ -104,6 +111,10 @@ where
 
     fn check_batch(&self, outputs: &O, targets: &T) -> Result {
         <S as Loss<O>>::check(self, outputs, targets)
+    }
+
+    fn label_classes(&self, outputs: &O) -> Option<usize> {
+        <S as Loss<O>>::classes(self, outputs)
     }
 }
 

@@ -46,6 +46,10 @@ impl<const D: usize, T, M: Metric<Tensor<D>, T>> Metric<Tensor<D>, T> for Weight
         self.0.check_batch(outputs, targets)
     }
 
+    fn label_classes(&self, outputs: &Tensor<D>) -> Option<usize> {
+        self.0.label_classes(outputs)
+    }
+
     fn is_weighted(&self) -> bool {
         true
     }
