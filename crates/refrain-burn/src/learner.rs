@@ -140,12 +140,17 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
         let loss = self.logits_loss.as_ref().unwrap_or(&self.loss);
         let pass = pass.logits(self.logits_loss.is_some());
         let outputs = model.pass(batch.inputs.onto(device), pass);
-        if let Some(largest) = batch.largest_label {
-            let of_metrics = self.metrics.iter().map(|metric| metric.classes_looked_up(&outputs));
-            let classes = of_metrics.chain([loss.classes(&outputs)]).flatten();
-            classes.into_iter().try_for_each(|classes| largest.check(classes))?;
+        if let (Some(largest), Some(classes)) = (batch.largest_label, loss.classes(&outputs)) {
+            largest.check(classes)?;
         }
         loss.check(&outputs, &targets)?;
+        for metric in &self.metrics {
+            if let (Some(largest), Some(classes)) =
+                (batch.largest_label, metric.label_classes(&outputs))
+            {
+                largest.check(classes)?;
+            }
+        }
 
         let mut metrics = Vec::with_capacity(self.metrics.len());
         if !self.metrics.is_empty() {
@@ -342,6 +347,19 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
             return Err(Error::config(format!(
                 "two metrics are named `{}`; track it once, or give one another name",
                 twice[0]
+            )));
+        }
+        // Keys that logs have beside loss and metrics.
+        let is_taken = |name: &&String| {
+            ["learning_rate", "epoch", "timestamp", "non_finite"].contains(&name.as_str())
+                || name.starts_with("val_")
+                || name.is_empty()
+        };
+        if let Some(name) = names.iter().find(is_taken) {
+            return Err(Error::config(format!(
+                "a metric is named `{name}`, which is no name for one: logs have `learning_rate`, \
+                 `epoch`, `timestamp` and `non_finite` of their own, and put `val_` in front of those \
+                 of validation; give it another"
             )));
         }
         let (trained, frozen) = weights::count(self.model()?);

@@ -145,7 +145,7 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for TopKCategoricalAccuracy {
         targets.check_class_rows("top_k_categorical_accuracy", outputs.dims())
     }
 
-    fn classes_looked_up(&self, outputs: &Tensor<2>) -> Option<usize> {
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
         Some(outputs.dims()[1])
     }
 }

@@ -151,8 +151,8 @@ impl Metric<Tensor<2>, Targets> for AnyMetric {
         self.metric.check_batch(outputs, targets)
     }
 
-    fn classes_looked_up(&self, outputs: &Tensor<2>) -> Option<usize> {
-        self.metric.classes_looked_up(outputs)
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        self.metric.label_classes(outputs)
     }
 
     fn is_weighted(&self) -> bool {
@@ -188,7 +188,7 @@ impl Metric<Tensor<2>, Targets> for MeanLoss {
         Loss::check(&self.0, outputs, &self.rows(outputs, targets.clone()))
     }
 
-    fn classes_looked_up(&self, outputs: &Tensor<2>) -> Option<usize> {
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
         Loss::classes(&self.0, outputs)
     }
 }
@@ -221,7 +221,8 @@ impl Metric<Tensor<2>, Targets> for Crossentropy {
         Self::fitting(outputs, targets).check_batch(outputs, targets)
     }
 
-    fn classes_looked_up(&self, outputs: &Tensor<2>) -> Option<usize> {
+    /// One output is compared with the classes 0 and 1 as numbers.
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
         Some(outputs.dims()[1]).filter(|classes| *classes > 1)
     }
 }

@@ -84,9 +84,9 @@ pub trait Metric<O, T>: Send + 'static {
         Ok(())
     }
 
-    /// Where targets are class labels, and each is looked up among the outputs, how many classes these
-    /// have: a label beyond them is refused before. None by default.
-    fn classes_looked_up(&self, outputs: &O) -> Option<usize> {
+    /// Where class labels are looked up among the outputs, how many classes these have: larger labels
+    /// are refused. Not by default.
+    fn label_classes(&self, outputs: &O) -> Option<usize> {
         let _ = outputs;
         None
     }
@@ -113,7 +113,7 @@ where
         <S as Loss<O>>::check(self, outputs, targets)
     }
 
-    fn classes_looked_up(&self, outputs: &O) -> Option<usize> {
+    fn label_classes(&self, outputs: &O) -> Option<usize> {
         <S as Loss<O>>::classes(self, outputs)
     }
 }

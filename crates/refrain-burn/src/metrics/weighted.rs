@@ -46,8 +46,8 @@ impl<const D: usize, T, M: Metric<Tensor<D>, T>> Metric<Tensor<D>, T> for Weight
         self.0.check_batch(outputs, targets)
     }
 
-    fn classes_looked_up(&self, outputs: &Tensor<D>) -> Option<usize> {
-        self.0.classes_looked_up(outputs)
+    fn label_classes(&self, outputs: &Tensor<D>) -> Option<usize> {
+        self.0.label_classes(outputs)
     }
 
     fn is_weighted(&self) -> bool {

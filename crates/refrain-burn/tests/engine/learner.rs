@@ -8,8 +8,8 @@ use refrain_burn::burn::tensor::{Device, Int, Tensor};
 use refrain_burn::layers::{Dense, Dropout, Flatten};
 use refrain_burn::metrics::{TruePositives, Weighted};
 use refrain_burn::{
-    Accuracy, Activation, ArrayDataset, Batch, BurnLearner, Forward, MeanSquaredError, Optimizer,
-    Sequential, Sgd, SparseCategoricalCrossentropy, Values,
+    Accuracy, Activation, AnyLoss, AnyMetric, ArrayDataset, Batch, BurnLearner, Forward,
+    MeanSquaredError, Optimizer, Sequential, Sgd, SparseCategoricalCrossentropy, Targets, Values,
 };
 use refrain_core::schedule::Rate;
 use refrain_core::{
@@ -83,6 +83,33 @@ fn metrics_are_means_over_samples() {
     let mut logs = Logs::new();
     learner.read_metrics(&mut logs).unwrap();
     assert!(logs.is_empty(), "nothing was seen");
+}
+
+#[test]
+fn refuses_names_of_metrics_that_logs_have() {
+    for name in ["epoch", "val_loss", "learning_rate", "loss", ""] {
+        let mut learner = classifier_of_any();
+        learner.track_metric(AnyMetric::from_name("auc").unwrap().named(name));
+        assert!(learner.check().unwrap_err().is_config(), "{name}");
+    }
+}
+
+/// The loss takes any label, and the metric looks it up among the outputs.
+#[test]
+fn refuses_labels_that_a_metric_has_no_output_for() {
+    for name in ["top_k_categorical_accuracy", "sparse_categorical_crossentropy", "ce"] {
+        let mut learner = classifier_of_any();
+        learner.track_metric(AnyMetric::from_name(name).unwrap());
+        let inputs = vec![0.5; 8];
+        let data = ArrayDataset::<_, Targets>::new(&[4], inputs).unwrap().labels([0, 3]).unwrap();
+        let error = learner.evaluate(data.batch(&[0, 1]).unwrap(), None).unwrap_err();
+        assert!(error.is_data(), "{name}: {error}");
+    }
+}
+
+fn classifier_of_any() -> BurnLearner<Sequential, AnyLoss> {
+    let model = Sequential::input(&[4]).layer(Dense::new(3)).build(7).unwrap();
+    BurnLearner::new(model, Box::new(Sgd::new(0.1)), AnyLoss::from_name("circle").unwrap())
 }
 
 /// Keras' `weighted_metrics`: a mean is divided by the sum of the weights; plain metrics do not know

@@ -94,7 +94,7 @@ impl Recipe {
         let (probe, targets) = probe(outputs, len(data.target_shape().unwrap_or(&[])), has_rows);
         let problem = |metric: &refrain_burn::AnyMetric| {
             let name = Metric::<Tensor<2>, Targets>::name(metric);
-            let classes = metric.classes_looked_up(&probe).filter(|_| !has_rows);
+            let classes = metric.label_classes(&probe).filter(|_| !has_rows);
             let checked = classes.map_or(Ok(()), |classes| data.check_labels(classes));
             let error = checked.and_then(|()| metric.check_batch(&probe, &targets)).err()?;
             let message = format!(

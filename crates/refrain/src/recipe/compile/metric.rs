@@ -58,12 +58,6 @@ pub(super) fn read(
     };
     if let Some(name) = section.get("name") {
         let name = name.str()?;
-        if name.is_empty() || name.starts_with("val_") {
-            return Err(section.error(format!(
-                "name is {name:?}; allowed: any name that does not begin with `val_`, which \
-                 validation puts in front"
-            )));
-        }
         metric = metric.named(name);
     }
     section.finish()?;
