@@ -34,7 +34,7 @@ fn of_recipe(text: &str, run: &Value) -> History {
     let mut trainer = recipe.trainer(&data).unwrap();
     let weights = weights(trainer.learner().weights().unwrap(), run);
     trainer.learner_mut().set_weights(&weights).unwrap();
-    trainer.fit(&data, recipe.fit().verbose(0)).unwrap()
+    trainer.fit(&data, recipe.fit(&data).verbose(0)).unwrap()
 }
 
 fn of_embedding(run: &Value) -> History {
