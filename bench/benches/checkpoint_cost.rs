@@ -35,7 +35,7 @@ fn main() -> Result {
             trainer = trainer.checkpoints(Checkpoints::in_dir(folder));
         }
         let began = Instant::now();
-        trainer.fit(&digits, recipe.fit().verbose(0))?;
+        trainer.fit(&digits, recipe.fit(&digits).verbose(0))?;
         Ok((began.elapsed(), trainer.learner().weights()?.to_safetensors()?))
     };
     compare("the built-in recipe", &builtin, if is_bench { 61 } else { 3 })?;

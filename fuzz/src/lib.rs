@@ -2,6 +2,7 @@
 //! broken. Tests of the workspace include these files and run them over `corpus/`, without a nightly
 //! compiler.
 
+pub mod data;
 pub mod log_reader;
 pub mod memory;
 pub mod recipe;

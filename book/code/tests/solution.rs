@@ -157,7 +157,7 @@ fn task_3_is_the_run_of_the_built_in_recipe() {
         .unwrap()
         .console(Console::silent())
         .callbacks(recipe.callbacks(folder.path()).unwrap());
-    let included = trainer.fit(&data, recipe.fit().verbose(0)).unwrap();
+    let included = trainer.fit(&data, recipe.fit(&data).verbose(0)).unwrap();
     assert_eq!(mine, included);
     assert!(folder.path().join("training_from_json.png").exists());
 }

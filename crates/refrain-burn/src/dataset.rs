@@ -2,13 +2,20 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use refrain_core::{Dataset, Error, Result};
+use refrain_core::{Dataset, Error, Result, RowSource};
 use twox_hash::XxHash3_128;
 
 use crate::samples::Samples;
 use crate::targets::FromTargets;
+
+/// Numbers that a fingerprint looks at altogether, 256 MiB of them.
+const MOST_HASHED: usize = 1 << 26;
+/// Samples that it looks at where there are more numbers.
+const LOOKED_AT: usize = 4096;
+const HASHED_AT_ONCE: usize = 1 << 18;
 
 /// One batch: inputs, and what they are trained towards.
 ///
@@ -105,11 +112,20 @@ impl LargestLabel {
 pub struct ArrayDataset<I, T> {
     samples: usize,
     sample_shape: Vec<usize>,
-    inputs: Vec<f32>,
+    inputs: Inputs,
     targets: HostTargets,
     device: Device,
     // A data set makes tensors and holds none: it can be sent wherever its arrays can.
     batch: PhantomData<fn() -> (I, T)>,
+}
+
+enum Inputs {
+    Memory(Vec<f32>),
+    /// With the hash of shape and inputs.
+    Rows {
+        rows: Arc<dyn RowSource>,
+        hash: Box<XxHash3_128>,
+    },
 }
 
 enum HostTargets {
@@ -136,7 +152,65 @@ impl<I, T> ArrayDataset<I, T> {
         Ok(Self {
             samples: inputs.len() / elements,
             sample_shape: sample_shape.to_vec(),
-            inputs,
+            inputs: Inputs::Memory(inputs),
+            targets: HostTargets::None,
+            device: Device::default(),
+            batch: PhantomData,
+        })
+    }
+
+    /// Inputs that are read when they are wanted, as from a file that is larger than memory.
+    ///
+    /// # Errors
+    /// When a row has not as many numbers as a sample; when rows cannot be read, which their
+    /// [fingerprint](Self::fingerprint) needs.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_burn::burn::tensor::Tensor;
+    /// use refrain_burn::{ArrayDataset, Batch};
+    /// use refrain_core::{Dataset as _, Result, RowSource};
+    ///
+    /// struct Counting;
+    ///
+    /// impl RowSource for Counting {
+    ///     fn len(&self) -> usize {
+    ///         1_000_000
+    ///     }
+    ///     fn width(&self) -> usize {
+    ///         1
+    ///     }
+    ///     fn read(&self, indices: &[usize], rows: &mut Vec<f32>) -> Result {
+    ///         rows.extend(indices.iter().map(|&i| i as f32));
+    ///         Ok(())
+    ///     }
+    /// }
+    /// let data = ArrayDataset::from_rows(&[1], Counting)?;
+    /// let batch: Batch<Tensor<2>, Tensor<2>> = data.batch(&[7])?;
+    /// assert_eq!(batch.inputs.into_scalar::<f32>(), 7.0);
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    pub fn from_rows(sample_shape: &[usize], rows: impl RowSource + 'static) -> Result<Self> {
+        let elements = elements(sample_shape)?;
+        if rows.width() != elements {
+            return Err(Error::data(format!(
+                "rows of {} numbers are no samples of the shape {sample_shape:?} ({elements} elements \
+                 each)",
+                rows.width()
+            )));
+        }
+        let mut hash = Box::new(XxHash3_128::new());
+        write_shape(&mut hash, sample_shape);
+        let mut read = Vec::new();
+        for indices in looked_at(rows.len(), elements) {
+            read.clear();
+            rows.read(&indices, &mut read)?;
+            write_all(&mut hash, &read, |x| x.to_le_bytes());
+        }
+        Ok(Self {
+            samples: rows.len(),
+            sample_shape: sample_shape.to_vec(),
+            inputs: Inputs::Rows { rows: Arc::new(rows), hash },
             targets: HostTargets::None,
             device: Device::default(),
             batch: PhantomData,
@@ -205,7 +279,23 @@ impl<I, T> ArrayDataset<I, T> {
         &self.sample_shape
     }
 
-    /// A hash of all that the data set holds: shapes, inputs, targets. 32 hexadecimal digits.
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let targets = match &self.targets {
+            HostTargets::None => 0,
+            HostTargets::Labels { labels, .. } => size_of_val(labels.as_slice()),
+            HostTargets::Rows { values, .. } => size_of_val(values.as_slice()),
+        };
+        let inputs = match &self.inputs {
+            Inputs::Memory(inputs) => size_of_val(inputs.as_slice()),
+            // They stay on the disk.
+            Inputs::Rows { .. } => 0,
+        };
+        (inputs + targets) as u64
+    }
+
+    /// A hash of all that the data set holds: shapes, inputs, targets. 32 hexadecimal digits. Of inputs
+    /// above 256 MiB it looks at 4,096 samples spread over them.
     ///
     /// Tells data that has changed since a run began; it withstands no forger.
     ///
@@ -221,11 +311,19 @@ impl<I, T> ArrayDataset<I, T> {
     /// ```
     pub fn fingerprint(&self) -> String {
         let mut hash = XxHash3_128::new();
-        let shape = |hash: &mut XxHash3_128, shape: &[usize]| {
-            hash.write(format!("{shape:?}").as_bytes());
-        };
-        shape(&mut hash, &self.sample_shape);
-        write_all(&mut hash, &self.inputs, |x| x.to_le_bytes());
+        match &self.inputs {
+            Inputs::Memory(inputs) => {
+                let width: usize = self.sample_shape.iter().product();
+                write_shape(&mut hash, &self.sample_shape);
+                for indices in looked_at(self.samples, width) {
+                    for (first, last) in ends_of_runs(&indices) {
+                        let stretch = inputs.get(first * width..(last + 1) * width);
+                        write_all(&mut hash, stretch.unwrap_or_default(), |x| x.to_le_bytes());
+                    }
+                }
+            }
+            Inputs::Rows { hash: of_rows, .. } => hash.clone_from(of_rows),
+        }
         match &self.targets {
             HostTargets::None => {}
             HostTargets::Labels { labels, .. } => {
@@ -233,11 +331,19 @@ impl<I, T> ArrayDataset<I, T> {
                 write_all(&mut hash, labels, |label| label.to_le_bytes());
             }
             HostTargets::Rows { sample_shape, values } => {
-                shape(&mut hash, sample_shape);
+                write_shape(&mut hash, sample_shape);
                 write_all(&mut hash, values, |x| x.to_le_bytes());
             }
         }
         format!("{:032x}", hash.finish_128())
+    }
+
+    /// The shape of a row of targets, where the data set has rows.
+    pub fn target_shape(&self) -> Option<&[usize]> {
+        match &self.targets {
+            HostTargets::Rows { sample_shape, .. } => Some(sample_shape),
+            HostTargets::None | HostTargets::Labels { .. } => None,
+        }
     }
 
     /// Number of classes that occur, if there are labels: the largest label plus 1.
@@ -271,7 +377,14 @@ impl<I: FromArray, T: FromTargets> Dataset for ArrayDataset<I, T> {
     }
 
     fn batch(&self, indices: &[usize]) -> Result<Batch<I, T>> {
-        let (inputs, shape) = gather(&self.inputs, &self.sample_shape, indices)?;
+        let (inputs, shape) = match &self.inputs {
+            Inputs::Memory(inputs) => gather(inputs, &self.sample_shape, indices)?,
+            Inputs::Rows { rows, .. } => {
+                let mut read = Vec::new();
+                rows.read(indices, &mut read)?;
+                (read, batch_shape(&self.sample_shape, indices.len()))
+            }
+        };
         let inputs = I::from_array(inputs, &shape, &self.device)?;
         match &self.targets {
             HostTargets::None => Ok(Batch::inputs(inputs)),
@@ -287,6 +400,13 @@ impl<I: FromArray, T: FromTargets> Dataset for ArrayDataset<I, T> {
                 let (rows, shape) = gather(values, sample_shape, indices)?;
                 Ok(Batch::new(inputs, T::from_rows(rows, &shape, &self.device)?))
             }
+        }
+    }
+
+    fn prefetch(&self, next: &[usize]) {
+        // What is in memory is gathered in no time.
+        if let Inputs::Rows { rows, .. } = &self.inputs {
+            rows.prefetch(next);
         }
     }
 
@@ -380,8 +500,37 @@ fn gather(
             .ok_or_else(|| no_sample(index))?;
         rows.extend_from_slice(row);
     }
-    let shape = std::iter::once(indices.len()).chain(sample_shape.iter().copied()).collect();
-    Ok((rows, shape))
+    Ok((rows, batch_shape(sample_shape, indices.len())))
+}
+
+fn batch_shape(sample_shape: &[usize], samples: usize) -> Vec<usize> {
+    std::iter::once(samples).chain(sample_shape.iter().copied()).collect()
+}
+
+/// The samples that a fingerprint looks at, some at a time: all, or, where there are more than
+/// [`MOST_HASHED`] numbers, some that are spread over them.
+fn looked_at(samples: usize, width: usize) -> impl Iterator<Item = Vec<usize>> {
+    let is_all = samples.saturating_mul(width) <= MOST_HASHED;
+    let count = if is_all { samples } else { samples.min(LOOKED_AT) };
+    // The first and the last among them.
+    let index = move |i: usize| match is_all {
+        true => i,
+        false => (i as u128 * (samples - 1) as u128 / (count - 1).max(1) as u128) as usize,
+    };
+    let at_once = (HASHED_AT_ONCE / width.max(1)).max(1);
+    (0..count)
+        .step_by(at_once)
+        .map(move |first| (first..count.min(first + at_once)).map(index).collect())
+}
+
+/// First and last of each stretch of indices that follow each other.
+fn ends_of_runs(indices: &[usize]) -> impl Iterator<Item = (usize, usize)> {
+    let runs = indices.chunk_by(|a, b| a + 1 == *b);
+    runs.filter_map(|run| Some((*run.first()?, *run.last()?)))
+}
+
+fn write_shape(hash: &mut XxHash3_128, shape: &[usize]) {
+    hash.write(format!("{shape:?}").as_bytes());
 }
 
 fn no_sample(index: usize) -> Error {

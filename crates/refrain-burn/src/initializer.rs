@@ -79,7 +79,7 @@ impl Initializer {
 
     /// A kernel `[inputs, outputs]`, row-major; `layer` tells layers of one seed apart.
     pub fn kernel(self, shape: [usize; 2], seed: u64, layer: u64) -> Vec<f32> {
-        self.fill(shape, &mut stream(seed, layer))
+        self.fill(shape, &mut stream(Seed::Of(seed), layer))
     }
 
     /// A convolution's kernel, `[filters, inputs of each]`; each input reaches `area` outputs of a
@@ -89,38 +89,31 @@ impl Initializer {
         inputs: usize,
         filters: usize,
         area: usize,
-        rng: &mut ChaCha8Rng,
+        rng: &mut Stream,
     ) -> Vec<f32> {
         let kernel = self.spread([inputs, filters], area, rng);
+        if kernel.is_empty() {
+            return kernel;
+        }
         let of_filter = |filter: usize| kernel.iter().copied().skip(filter).step_by(filters);
         (0..filters).flat_map(of_filter).collect()
     }
 
-    /// The kernels of a depthwise convolution, `[channels × multiplier, area]`. As in Keras, each
-    /// output is taken to see all channels.
-    pub(crate) fn depthwise(
-        self,
-        channels: usize,
-        multiplier: usize,
-        area: usize,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<f32> {
-        let kernel = self.spread([channels * area, multiplier], area, rng);
-        let mut kernels = Vec::with_capacity(kernel.len());
-        for channel in kernel.chunks(area * multiplier) {
-            for i in 0..multiplier {
-                kernels.extend(channel.iter().skip(i).step_by(multiplier));
-            }
-        }
-        kernels
-    }
-
-    pub(crate) fn fill(self, shape: [usize; 2], rng: &mut ChaCha8Rng) -> Vec<f32> {
+    /// Values of this shape; none where the stream has none.
+    pub(crate) fn fill(self, shape: [usize; 2], rng: &mut Stream) -> Vec<f32> {
         self.spread(shape, 1, rng)
     }
 
     /// A kernel `[inputs, outputs]` where each input reaches `area` times as many outputs.
-    fn spread(self, [inputs, outputs]: [usize; 2], area: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    pub(crate) fn spread(
+        self,
+        [inputs, outputs]: [usize; 2],
+        area: usize,
+        rng: &mut Stream,
+    ) -> Vec<f32> {
+        let Some(rng) = &mut rng.0 else {
+            return Vec::new();
+        };
         let (fan_in, fan_out) = (inputs as f64, outputs as f64 * area as f64);
         let mut fill = |mut next: Box<dyn FnMut(&mut ChaCha8Rng) -> f64>| {
             (0..inputs * outputs).map(|_| next(rng) as f32).collect()
@@ -150,15 +143,28 @@ impl Initializer {
     }
 }
 
-/// The random numbers of one layer.
-pub(crate) fn stream(seed: u64, layer: u64) -> ChaCha8Rng {
+/// What the initial weights of a model follow from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seed {
+    Of(u64),
+    /// There are none: the model is asked for its shapes alone.
+    Outline,
+}
+
+/// The random numbers of one layer; none for an outline.
+pub(crate) struct Stream(Option<ChaCha8Rng>);
+
+pub(crate) fn stream(seed: Seed, layer: u64) -> Stream {
+    let Seed::Of(seed) = seed else {
+        return Stream(None);
+    };
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     // Apart from the streams for the data's order and for the steps, which are keyed likewise.
     key[8] = b'w';
     let mut rng = ChaCha8Rng::from_seed(key);
     rng.set_stream(layer);
-    rng
+    Stream(Some(rng))
 }
 
 /// Standard normal, by Box and Muller.

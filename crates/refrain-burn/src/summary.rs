@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// Layers, shapes and numbers of weights of a model; displays as Keras' `summary()`.
 ///
 /// Counts weights alone: what an optimizer keeps beside them is not in it.
@@ -26,43 +28,87 @@ pub struct SummaryRow {
     pub output_shape: Vec<usize>,
     /// Number of its weights.
     pub parameters: usize,
+    /// How many of them are trained.
+    pub trainable: usize,
+    /// About how many numbers a training step keeps of each sample for the backward pass: the
+    /// output, and what else the layer's gradient needs.
+    pub kept: usize,
 }
 
 impl Summary {
     /// All weights.
     pub fn parameters(&self) -> usize {
-        self.trainable + self.non_trainable
+        self.trainable.saturating_add(self.non_trainable)
     }
 }
 
+/// As Keras' `summary()`.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = vec![["Layer (type)", "Output Shape", "Param #"].map(str::to_owned)];
-        table.extend(self.rows.iter().map(SummaryRow::cells));
+        self.write(f, false)
+    }
+}
+
+/// A [`Summary`] that says which layers are trained, as Keras' `summary(show_trainable=True)`.
+struct WithTrainable<'a>(&'a Summary);
+
+impl fmt::Display for WithTrainable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, true)
+    }
+}
+
+impl Summary {
+    /// The same table with a column that says which layers are trained: `Y`, `N`, `Y/N` where some of
+    /// a layer's weights are not, `-` where it has none.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_burn::Sequential;
+    /// use refrain_burn::layers::BatchNormalization;
+    ///
+    /// let model = Sequential::input(&[8]).layer(BatchNormalization::new()).build(0)?;
+    /// let table = model.summary().with_trainable().to_string();
+    /// assert!(table.contains("┃ Trainable ┃"));
+    /// // Gamma and beta are trained, the moving mean and variance are not.
+    /// assert!(table.contains("│            32 │    Y/N    │"));
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    pub fn with_trainable(&self) -> impl fmt::Display + '_ {
+        WithTrainable(self)
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, shows_trainable: bool) -> fmt::Result {
         // Keras' widths, and more where a name needs it.
-        let width = |column: usize, least: usize| {
-            table.iter().map(|cells| cells[column].chars().count()).fold(least, usize::max)
-        };
-        let widths = [width(0, 31), width(1, 22), width(2, 13)];
+        let mut columns = vec![
+            Column::new("Layer (type)", 31, Side::Left),
+            Column::new("Output Shape", 22, Side::Left),
+            Column::new("Param #", 13, Side::Right),
+        ];
+        if shows_trainable {
+            columns.push(Column::new("Trainable", 9, Side::Middle));
+        }
+        for row in &self.rows {
+            for (column, cell) in columns.iter_mut().zip(row.cells()) {
+                column.cells.push(cell);
+            }
+        }
 
         writeln!(f, "Model: \"sequential\"")?;
-        rule(f, widths, ['┏', '━', '┳', '┓'])?;
-        for (index, cells) in table.iter().enumerate() {
+        rule(f, &columns, ['┏', '━', '┳', '┓'])?;
+        for index in 0..=self.rows.len() {
             match index {
                 0 => {}
-                1 => rule(f, widths, ['┡', '━', '╇', '┩'])?,
-                _ => rule(f, widths, ['├', '─', '┼', '┤'])?,
+                1 => rule(f, &columns, ['┡', '━', '╇', '┩'])?,
+                _ => rule(f, &columns, ['├', '─', '┼', '┤'])?,
             }
             let bar = if index == 0 { '┃' } else { '│' };
-            let [name, shape, parameters] = cells;
-            let [name_width, shape_width, parameters_width] = widths;
-            writeln!(
-                f,
-                "{bar} {name:<name_width$} {bar} {shape:<shape_width$} {bar} \
-                 {parameters:>parameters_width$} {bar}"
-            )?;
+            for column in &columns {
+                write!(f, "{bar} {} ", column.padded(index))?;
+            }
+            writeln!(f, "{bar}")?;
         }
-        rule(f, widths, ['└', '─', '┴', '┘'])?;
+        rule(f, &columns, ['└', '─', '┴', '┘'])?;
         for (what, parameters) in [
             ("Total", self.parameters()),
             ("Trainable", self.trainable),
@@ -76,22 +122,67 @@ impl fmt::Display for Summary {
 }
 
 impl SummaryRow {
-    fn cells(&self) -> [String; 3] {
+    fn cells(&self) -> [String; 4] {
         let axes: Vec<String> = self.output_shape.iter().map(usize::to_string).collect();
+        let trainable = match (self.trainable, self.parameters - self.trainable) {
+            (0, 0) => "-",
+            (0, _) => "N",
+            (_, 0) => "Y",
+            _ => "Y/N",
+        };
         [
             format!("{} ({})", self.name, self.type_name),
             format!("(None, {})", axes.join(", ")),
             thousands(self.parameters),
+            trainable.to_owned(),
         ]
+    }
+}
+
+/// Where a column's cells stand.
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Middle,
+    Right,
+}
+
+/// A column of the table: its head, then a cell for each layer.
+struct Column {
+    least: usize,
+    side: Side,
+    cells: Vec<String>,
+}
+
+impl Column {
+    fn new(head: &str, least: usize, side: Side) -> Self {
+        Self { least, side, cells: vec![head.to_owned()] }
+    }
+
+    /// Columns of a terminal.
+    fn width(&self) -> usize {
+        self.cells.iter().map(|cell| cell.width()).fold(self.least, usize::max)
+    }
+
+    fn padded(&self, index: usize) -> String {
+        let cell = self.cells.get(index).map_or("", String::as_str);
+        let free = self.width() - cell.width();
+        let before = match self.side {
+            Side::Left => 0,
+            Side::Middle => free / 2,
+            Side::Right => free,
+        };
+        format!("{}{cell}{}", " ".repeat(before), " ".repeat(free - before))
     }
 }
 
 fn rule(
     f: &mut fmt::Formatter<'_>,
-    widths: [usize; 3],
+    columns: &[Column],
     [left, line, cross, right]: [char; 4],
 ) -> fmt::Result {
-    let lines = widths.map(|width| String::from(line).repeat(width + 2));
+    let lines: Vec<String> =
+        columns.iter().map(|column| String::from(line).repeat(column.width() + 2)).collect();
     writeln!(f, "{left}{}{right}", lines.join(&cross.to_string()))
 }
 
@@ -136,6 +227,8 @@ mod tests {
             type_name: type_name.to_owned(),
             output_shape: vec![units],
             parameters,
+            trainable: parameters,
+            kept: units,
         };
         let summary = Summary {
             rows: vec![

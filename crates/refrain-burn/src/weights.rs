@@ -8,6 +8,8 @@ use burn::tensor::{Bool, BoolStore, DType, Device, Int, Shape, Tensor, TensorDat
 use refrain_core::weights::{TensorBytes, WeightDtype, WeightTensor, Weights};
 use refrain_core::{Error, Escaped, Result, list_names};
 
+use crate::optimizers::ParameterInfo;
+
 /// How many of the tensors that do not fit a message names.
 const NAMED_AT_MOST: usize = 5;
 
@@ -115,23 +117,37 @@ pub(crate) fn import<M: Module>(model: M, weights: &Weights) -> M {
 
 /// Elements of all float parameters: (those that are trained, the others).
 pub(crate) fn count<M: Module>(model: &M) -> (usize, usize) {
-    #[derive(Default)]
-    struct Count(usize, usize);
+    let mut shapes = Shapes::default();
+    model.visit(&mut shapes);
+    (shapes.trained_len(), shapes.frozen)
+}
 
-    impl ModuleVisitor for Count {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let elements = param.lazy_shape().num_elements();
-            if param.is_require_grad() {
-                self.0 += elements;
-            } else {
-                self.1 += elements;
-            }
+/// What a model with autodiff trains, by shape, and how much it does not. Counts do not overflow.
+#[derive(Default)]
+pub(crate) struct Shapes {
+    pub(crate) trained: Vec<(ParamId, Vec<usize>)>,
+    pub(crate) frozen: usize,
+}
+
+impl Shapes {
+    pub(crate) fn trained_len(&self) -> usize {
+        self.trained.iter().map(|(_, shape)| len(shape)).fold(0, usize::saturating_add)
+    }
+}
+
+impl ModuleVisitor for Shapes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let shape = param.lazy_shape().to_vec();
+        if param.is_require_grad() {
+            self.trained.push((param.id, shape));
+        } else {
+            self.frozen = self.frozen.saturating_add(len(&shape));
         }
     }
+}
 
-    let mut count = Count::default();
-    model.visit(&mut count);
-    (count.0, count.1)
+fn len(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |n, &axis| n.saturating_mul(axis))
 }
 
 /// A float parameter: what an optimizer may remember something of.
@@ -175,6 +191,12 @@ pub(crate) fn parameters<M: Module>(model: &M) -> Vec<Parameter> {
     let mut parameters = Parameters::default();
     model.visit(&mut parameters);
     parameters.found
+}
+
+/// What an optimizer is told of them.
+pub(crate) fn parameter_infos<M: Module>(model: &M) -> Vec<ParameterInfo> {
+    let info = |Parameter { id, name, shape, .. }| ParameterInfo { id, name, shape };
+    parameters(model).into_iter().map(info).collect()
 }
 
 #[derive(Default)]

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
+use refrain::DataPart;
 
 /// Trains models from recipes: the experience of Keras' compile, fit and callbacks.
 #[derive(Parser)]
@@ -24,6 +26,12 @@ pub(crate) enum Command {
     Preview(PreviewArgs),
     /// Runs a recipe's callbacks over a recorded log: what would they have done?
     Replay(ReplayArgs),
+    /// Loss and metrics of a run's weights
+    Evaluate(EvaluateArgs),
+    /// A run's model on new inputs: CSV, NPY or NPZ
+    Predict(PredictArgs),
+    /// Layers, shapes, parameters, and what training needs of memory
+    Summary(SummaryArgs),
     /// Prints the built-in recipe, to start your own from
     Recipe,
     /// Reads every byte of a run's checkpoints, journal and files, and says what it found
@@ -72,6 +80,79 @@ impl TrainArgs {
                         the batch, saves and ends the run; a second one ends it at once. SIGUSR1 \
                         saves, and the run goes on. SIGHUP does nothing where the command was \
                         started to ignore it, as by `nohup`.";
+}
+
+#[derive(clap::Args)]
+#[command(after_help = EvaluateArgs::EXIT)]
+pub(crate) struct EvaluateArgs {
+    /// The run's folder: its recipe and its final weights are used; where it has none yet, those of
+    /// its newest checkpoint. Nothing in it is changed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// On which part of the recipe's data
+    #[arg(long, value_name = "PART", default_value = "validation",
+          value_parser = PossibleValuesParser::new(DataPart::NAMES))]
+    pub(crate) data: String,
+    /// Samples at once [default: as many as in the run, which gives its val_* to the bit]
+    #[arg(long, value_name = "N", value_parser = batch_size)]
+    pub(crate) batch_size: Option<usize>,
+    /// Evaluates although the data is not what the run was trained on
+    #[arg(long)]
+    pub(crate) accept_changes: bool,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+impl EvaluateArgs {
+    const EXIT: &str = "Prints one JSON object: {\"loss\": .., \"accuracy\": ..}. Exit status: 0 \
+                        finished, 1 failed, 2 wrong usage, no run, or other data than the run's.";
+}
+
+#[derive(clap::Args)]
+#[command(after_help = PredictArgs::EXIT)]
+pub(crate) struct PredictArgs {
+    /// The run's folder: its recipe and its final weights are used; where it has none yet, those of
+    /// its newest checkpoint. Nothing in it is changed, and the training data is not needed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The inputs. CSV: the columns of the training data, with or without the targets; NPY, NPZ: an
+    /// array with the samples along its first axis
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// Samples at once [default: as many as in the run]
+    #[arg(long, value_name = "N", value_parser = batch_size)]
+    pub(crate) batch_size: Option<usize>,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+impl PredictArgs {
+    const EXIT: &str = "Prints one JSON array of outputs for each row of the input. Exit status: 0 \
+                        finished, 1 failed, 2 wrong usage or no run.";
+}
+
+/// A number of samples.
+fn batch_size(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1 << 40;
+    let size = text.parse().ok().filter(|size| (1..=MOST).contains(size));
+    size.ok_or_else(|| format!("allowed: 1 to {MOST}"))
+}
+
+#[derive(clap::Args)]
+pub(crate) struct SummaryArgs {
+    /// The recipe, a TOML file; without it, the built-in one
+    pub(crate) recipe: Option<PathBuf>,
+    /// The run whose recipe it is
+    #[arg(long, value_name = "DIR", conflicts_with = "recipe")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Changes a value of the recipe, for example model.layers.1.units=256
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }
 
 #[derive(clap::Args)]

@@ -1,5 +1,5 @@
 //! The command `refrain` as a function: trains recipes, checks them, draws logs, previews
-//! schedules, replays callbacks, verifies and lists runs.
+//! schedules, replays callbacks, evaluates, summarises models, verifies and lists runs.
 //!
 //! A binary of your own has all of its commands plus your own callbacks, losses and metrics:
 //!
@@ -22,6 +22,7 @@ mod output;
 mod resume;
 mod run_folder;
 mod run_state;
+mod saved_model;
 mod signals;
 mod summary;
 
@@ -57,6 +58,9 @@ pub fn run(registry: Registry) -> ExitCode {
         Command::Check(args) => commands::check(&args, &registry),
         Command::Preview(args) => commands::preview(&args, &registry).map(|()| FINISHED),
         Command::Replay(args) => commands::replay(&args, &registry).map(|()| FINISHED),
+        Command::Evaluate(args) => commands::evaluate(&args, &registry).map(|()| FINISHED),
+        Command::Predict(args) => commands::predict(&args, &registry).map(|()| FINISHED),
+        Command::Summary(args) => commands::summary(&args, &registry).map(|()| FINISHED),
         Command::Recipe => commands::recipe().map(|()| FINISHED),
         Command::Verify(args) => commands::verify(&args, &registry),
         Command::Runs(args) => commands::runs(&args).map(|()| FINISHED),

@@ -12,6 +12,8 @@ use crate::claim::{claim, is_free, withdraw};
 /// Whatever of these a folder holds, it holds a run.
 const SIGNS: [&str; 5] =
     ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
+/// How the run's data became inputs, where they come from outside.
+pub(crate) const DATA: &str = "data.json";
 /// Written at the end of a run.
 const ENDS: [&str; 2] = ["summary.json", "model.safetensors"];
 
@@ -126,22 +128,23 @@ impl RunFolder {
 
     /// Makes the folder this run's, once it is held: what a run before wrote is removed where it is
     /// replaced, and the recipe as used is written where it is not there already.
-    pub(crate) fn prepare(self, recipe: &str, files: &Files) -> Result {
+    ///
+    /// `data`: what is to stand in `data.json`, for who uses the model.
+    pub(crate) fn prepare(self, recipe: &str, data: Option<&str>, files: &Files) -> Result {
         if self.overwrites {
             self.clear(files)?;
         }
         // The sign of a run that is over, which this one no longer is: it may have been raised.
         files.remove(&self.file("summary.json"))?;
-        let file = self.file("recipe.toml");
-        if fs::read(&file).is_ok_and(|old| old == recipe.as_bytes()) {
-            return Ok(());
+        if let Some(data) = data {
+            replace(files, &self.file(DATA), data)?;
         }
-        files.write_atomically(&file, recipe.as_bytes())
+        replace(files, &self.file("recipe.toml"), recipe)
     }
 
     /// Removes what the run before wrote, and nothing else.
     fn clear(&self, files: &Files) -> Result {
-        let own = [self.file("model.safetensors")];
+        let own = [self.file("model.safetensors"), self.file(DATA)];
         // A recipe that this version cannot read keeps its callbacks' files: better too many.
         let outputs = Recipe::load_with(&self.registry, &self.file("recipe.toml"), &[])
             .and_then(|recipe| recipe.outputs(self.path()))
@@ -150,6 +153,14 @@ impl RunFolder {
         let inside = outputs.into_iter().filter(is_ours);
         own.into_iter().chain(inside).try_for_each(|file| files.remove(&file))
     }
+}
+
+/// Writes what is not there already.
+fn replace(files: &Files, path: &Path, text: &str) -> Result {
+    if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(());
+    }
+    files.write_atomically(path, text.as_bytes())
 }
 
 fn refuse_no_folder(path: &Path) -> Result {

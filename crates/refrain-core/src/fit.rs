@@ -253,7 +253,7 @@ impl<'a, B> Plan<'a, B> {
             ));
         }
         let split_at = match fit.validation {
-            Validation::Split(split) => split_at(n, split)?,
+            Validation::Split(split) => validation_split_at(n, split)?,
             _ => n,
         };
         let batch_size = match (fit.batch_size, fit.steps_per_epoch) {
@@ -389,6 +389,30 @@ impl<'a, B> Batches<'a, B> {
         self.len.div_ceil(self.batch_size)
     }
 
+    /// Tells the data set which samples, counted from the stretch's first, come next. They are moved
+    /// to where they stand in the data set, and back.
+    pub(crate) fn prefetch(&self, next: &mut [usize]) {
+        if next.is_empty() {
+            return;
+        }
+        next.iter_mut().for_each(|index| *index += self.first);
+        self.data.prefetch(next);
+        next.iter_mut().for_each(|index| *index -= self.first);
+    }
+
+    /// As [`prefetch`](Self::prefetch), of batch `index` in the data's order; `indices` is overwritten.
+    pub(crate) fn prefetch_in_order(&self, index: usize, indices: &mut Vec<usize>) {
+        self.in_order(index, indices);
+        self.prefetch(indices);
+    }
+
+    /// The samples of batch `index` in the data's order; none behind the last.
+    pub(crate) fn in_order(&self, index: usize, indices: &mut Vec<usize>) {
+        let first = index.saturating_mul(self.batch_size).min(self.len);
+        indices.clear();
+        indices.extend(first..self.len.min(first.saturating_add(self.batch_size)));
+    }
+
     /// The batch of these samples, counted from the stretch's first; their weights go into
     /// `weights`, which is empty afterwards where samples have none.
     pub(crate) fn get(&self, indices: &mut [usize], weights: &mut Vec<f32>) -> Result<B> {
@@ -476,8 +500,18 @@ fn check_weight(name: &str, weight: f32) -> Result {
     Err(Error::config(format!("{name} is {weight}; allowed: a finite number, 0 or more")))
 }
 
-/// Keras' arithmetic, in double: ⌊n × (1 − split)⌋ samples stay for training.
-fn split_at(n: usize, split: f64) -> Result<usize> {
+/// How many of `n` samples a `validation_split` leaves for training: Keras' arithmetic, in double,
+/// ⌊n × (1 − split)⌋. Those behind them are held out.
+///
+/// # Errors
+/// When `split` is not between 0 and 1, or one of the two parts would be empty.
+///
+/// # Example
+/// ```
+/// assert_eq!(refrain_core::validation_split_at(1797, 0.2)?, 1437);
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+pub fn validation_split_at(n: usize, split: f64) -> Result<usize> {
     if !(split > 0.0 && split < 1.0) {
         return Err(Error::config(format!(
             "validation_split is {split}; allowed: above 0 and below 1"
@@ -528,7 +562,7 @@ mod tests {
             (10, 1.0, None),
             (10, f64::NAN, None),
         ] {
-            assert_eq!(split_at(n, split).ok(), expected, "{n} {split}");
+            assert_eq!(validation_split_at(n, split).ok(), expected, "{n} {split}");
         }
     }
 

@@ -26,6 +26,7 @@ pub mod state;
 
 mod dataset;
 mod learner;
+mod prefetch;
 pub mod schedule;
 pub mod weights;
 
@@ -46,17 +47,18 @@ pub use callbacks::LambdaCallback;
 pub use check::{nearest, no_metric};
 pub use combinators::{Background, CallbackExt, Conditional, Named, WithPolicy};
 pub use costs::Costs;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Items, Part, RowSource};
 pub use error::{Error, Escaped, Result, list_names};
 pub use event::{BackwardEnd, BatchEnd, EpochEnd, Event, PredictBatchEnd, TestEnd};
 pub use finding::{Finding, RunPlan, Severity};
-pub use fit::{Fit, ValidationFreq};
+pub use fit::{Fit, ValidationFreq, validation_split_at};
 pub use history::History;
 pub use learner::{Clip, IntoLearner, Learner, ModelAccess, TrackMetric, TrainStep};
 pub use learning_rate::LearningRate;
 pub use logs::Logs;
 pub use monitor::{Direction, Monitor};
 pub use outcome::{Ending, Outcome, StopHandle, StopReason};
+pub use prefetch::{Ahead, Prefetched};
 pub use progress::Progress;
 pub use registry::{BuildContext, CallbackRegistry, FromOptions};
 pub use replay::{RecordedLearner, Replay, Replayed, ReplayedEpoch};

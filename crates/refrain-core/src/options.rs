@@ -369,6 +369,16 @@ impl<'t> Value<'t> {
         matches!(self.node.data, Data::Array(_))
     }
 
+    /// Whether this is a string.
+    pub fn is_string(&self) -> bool {
+        matches!(self.node.data, Data::String(_))
+    }
+
+    /// Whether this is a whole number.
+    pub fn is_integer(&self) -> bool {
+        matches!(self.node.data, Data::Integer(_))
+    }
+
     /// Whether this is a table.
     pub fn is_table(&self) -> bool {
         matches!(self.node.data, Data::Table(_))

@@ -236,7 +236,8 @@ impl<'t, L: Learner> Session<'t, L> {
             plan.order(self.trainer.seed, self.trainer.progress.epoch, &mut order);
             // Not from the first where the run goes on in the middle of an epoch.
             let first = self.trainer.progress.batch;
-            for indices in order.chunks_mut(plan.train.batch_size).skip(first) {
+            let mut batches = order.chunks_mut(plan.train.batch_size).skip(first).peekable();
+            while let Some(indices) = batches.next() {
                 if first > 0 && self.should_stop() {
                     break;
                 }
@@ -245,6 +246,9 @@ impl<'t, L: Learner> Session<'t, L> {
                     guard("the data set", || plan.train.get(indices, &mut weights))
                 });
                 let batch = self.keep(batch)?;
+                if let Some(next) = batches.peek_mut() {
+                    plan.train.prefetch(next);
+                }
                 let weights = (!weights.is_empty()).then_some(weights.as_slice());
                 self.train_batch(batch, weights)?;
                 if self.should_stop() {
@@ -546,7 +550,8 @@ impl<'t, L: Learner> Session<'t, L> {
         if self.failure.is_none() {
             // Before callbacks are told: some of them set the model to what the run is to leave.
             let saved = self.save_end(&ending);
-            let _ = self.keep(saved);
+            let ended = saved.and_then(|()| self.trainer.learner.end_training());
+            let _ = self.keep(ended);
         }
         let failure = self.failure.take();
         let outcome = failure.as_ref().map_or(ending.outcome(), Outcome::Failed);
@@ -648,6 +653,7 @@ impl<L: Learner> Trainer<L> {
             let evaluation_time = costs.as_mut().map(|costs| &mut costs.evaluation);
             let size = timed(evaluation_time, || {
                 let batch = guard("the data set", || batches.get(indices, &mut weights))?;
+                batches.prefetch_in_order(index + 1, indices);
                 let weights = (!weights.is_empty()).then_some(weights.as_slice());
                 guard("the forward pass", || learner.evaluate(batch, weights))
             })?;
@@ -672,6 +678,7 @@ impl<L: Learner> Trainer<L> {
             self.each_batch(batches, false, |trainer, index, indices| {
                 trainer.emit(&mut Event::PredictBatchBegin)?;
                 let batch = guard("the data set", || batches.get(indices, &mut unused))?;
+                batches.prefetch_in_order(index + 1, indices);
                 let learner = &mut trainer.learner;
                 let (output, size) = guard("the forward pass", || learner.predict(batch))?;
                 let end = PredictBatchEnd { index, size, outputs: &output };
@@ -697,16 +704,14 @@ impl<L: Learner> Trainer<L> {
         &mut self,
         batches: &Batches<'_, L::Batch>,
         yields: bool,
-        mut f: impl FnMut(&mut Self, usize, &mut [usize]) -> Result,
+        mut f: impl FnMut(&mut Self, usize, &mut Vec<usize>) -> Result,
     ) -> Result<bool> {
         let mut indices = Vec::with_capacity(batches.batch_size.min(batches.len));
         for index in 0..batches.count() {
             if self.stop.is_stopped() || (yields && self.save.is_asked()) {
                 return Ok(false);
             }
-            let first = index * batches.batch_size;
-            indices.clear();
-            indices.extend(first..batches.len.min(first + batches.batch_size));
+            batches.in_order(index, &mut indices);
             f(self, index, &mut indices)?;
         }
         Ok(true)

@@ -4,7 +4,10 @@
 mod recipe;
 mod registry;
 
-pub use recipe::{RateChange, Recipe, RecipeCheck, RecipeData, RecipeFit, RecipeLearner};
+pub use recipe::{
+    DataPart, MemoryEstimate, MemoryLimit, Preparation, RateChange, Recipe, RecipeCheck,
+    RecipeData, RecipeFit, RecipeLearner, RecipeSamples, RecipeSummary,
+};
 pub use registry::Registry;
 
 pub use refrain_burn::*;

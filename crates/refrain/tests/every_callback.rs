@@ -54,7 +54,7 @@ fn every_callback_trains_a_real_network_twice() {
             .console(Console::silent())
             .callbacks(recipe.callbacks(folder.path()).unwrap());
         for _ in 0..2 {
-            let history = trainer.fit(&data, recipe.fit().verbose(0));
+            let history = trainer.fit(&data, recipe.fit(&data).verbose(0));
             let history = history.unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(!history.is_empty(), "{name}");
             assert_eq!(trainer.disabled().count(), 0, "{name}: {:?}", trainer.disabled().next());

@@ -33,7 +33,7 @@ impl Cell {
     }
 
     /// How many numbers of each unit the backward pass needs.
-    fn saved(self) -> usize {
+    pub(crate) fn saved(self) -> usize {
         match self {
             // The gates, the state and its tanh.
             Self::Lstm => 6,

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor};
 use refrain_core::{Error, Result};
 
+use super::rules::{Rules, rules};
 use super::{MAX_WEIGHTS, Place};
 use crate::initializer::{Initializer, stream};
 
@@ -34,13 +35,15 @@ pub struct Embedding {
     input_dim: usize,
     output_dim: usize,
     embeddings_initializer: Initializer,
+    pub(super) rules: Rules,
 }
 
 impl Embedding {
     /// A table of `input_dim` vectors of `output_dim` numbers; both 1 or more.
     pub fn new(input_dim: usize, output_dim: usize) -> Self {
         let embeddings_initializer = Initializer::RandomUniform;
-        Self { name: None, input_dim, output_dim, embeddings_initializer }
+        let rules = Rules::default();
+        Self { name: None, input_dim, output_dim, embeddings_initializer, rules }
     }
 
     /// Gives the layer a name. Default: `embedding`, `embedding_1`, ...
@@ -53,6 +56,10 @@ impl Embedding {
     pub fn embeddings_initializer(mut self, initializer: Initializer) -> Self {
         self.embeddings_initializer = initializer;
         self
+    }
+
+    rules! {
+        "embeddings", embeddings_regularizer, embeddings_constraint;
     }
 
     /// The layer, and the shape of its output.
@@ -69,10 +76,13 @@ impl Embedding {
             )));
         }
         if input_dim.checked_mul(output_dim).is_none_or(|weights| weights > MAX_WEIGHTS) {
+            let allowed = match MAX_WEIGHTS / input_dim {
+                0 => format!("input_dim up to {MAX_WEIGHTS}"),
+                most => format!("output_dim up to {most}"),
+            };
             return Err(place.error(format!(
-                "{input_dim} vectors of {output_dim} numbers make more than {MAX_WEIGHTS} \
-                 weights; allowed here: output_dim up to {}",
-                (MAX_WEIGHTS / input_dim).max(1)
+                "{input_dim} vectors of {output_dim} numbers make more than {MAX_WEIGHTS} weights (8 \
+                 GiB); allowed here: {allowed}"
             )));
         }
         let output_shape = [place.input_shape, &[output_dim]].concat();
@@ -103,7 +113,7 @@ impl EmbeddingLayer {
         match numbers.iter().find(|x| !is_in_table(x)) {
             None => Ok(()),
             Some(other) => Err(Error::data(format!(
-                "layer `{}`: its input has the number {other}; allowed: whole numbers, 0 to {}",
+                "layer 1 `{}`: its input has the number {other}; allowed: whole numbers, 0 to {}",
                 self.name,
                 count - 1
             ))),

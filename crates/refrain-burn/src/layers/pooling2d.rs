@@ -51,7 +51,7 @@ macro_rules! pooling {
             pub(super) fn build(&self, place: &Place<'_>) -> Result<(Windows, Vec<usize>)> {
                 let windows = Asked {
                     option: "pool_size",
-                    size: self.pool_size,
+                    size: clip(self.pool_size, self.padding, place),
                     strides: self.strides.unwrap_or(self.pool_size),
                     dilation: 1.into(),
                     padding: self.padding,
@@ -78,6 +78,23 @@ pooling! {
 pooling! {
     /// The mean of each window. Padding does not count.
     AveragePooling2d, "average_pooling2d"
+}
+
+/// A window that sees the whole image wherever it lies is as good as any larger one, which would be
+/// padded for nothing.
+pub(super) fn clip(size: HeightWidth, padding: Padding, place: &Place<'_>) -> HeightWidth {
+    let axes = match *place.input_shape {
+        [_, height, width] => Some([height, width]),
+        [steps, _] => Some([1, steps]),
+        _ => None,
+    };
+    match (padding, axes) {
+        (Padding::Same, Some([height, width])) => {
+            let most = |length: usize| length.saturating_mul(2).saturating_add(1);
+            HeightWidth([size.0[0].min(most(height)), size.0[1].min(most(width))])
+        }
+        _ => size,
+    }
 }
 
 pub(super) fn max(x: Tensor<2>, windows: &Windows) -> Tensor<2> {

@@ -6,14 +6,19 @@
 #![expect(clippy::excessive_precision, reason = "golden numbers are as they were printed")]
 
 mod activations;
+mod dataset;
 mod gradients;
 mod initializers;
 mod keras_layers;
 mod keras_losses;
+mod keras_metrics;
 mod keras_optimizers;
+mod layers;
 mod learner;
 mod losses;
 mod metrics;
+mod nn;
+mod optimizer_options;
 mod optimizers;
 mod sequential;
 mod training;

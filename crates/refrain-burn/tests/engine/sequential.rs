@@ -203,7 +203,7 @@ fn numbers_that_are_not_in_the_table_are_refused() {
     for other in [5.0, -1.0, 0.5, f32::NAN, 1e20] {
         let error = check(&[0.0, other]).unwrap_err();
         let expected = format!(
-            "layer `embedding`: its input has the number {other}; allowed: whole numbers, 0 to 4"
+            "layer 1 `embedding`: its input has the number {other}; allowed: whole numbers, 0 to 4"
         );
         assert_eq!(error.to_string(), expected);
     }
@@ -230,14 +230,14 @@ fn refuses_what_cannot_be_built() {
         (
             &[1, 8, 8],
             units(10),
-            "layer 1 `dense`: a dense layer takes vectors, and its input has the shape [1, 8, 8]; \
+            "layer 1 `dense`: a dense layer takes vectors of shape [inputs], and its input has the shape [1, 8, 8]; \
              put { type = \"flatten\" } before it",
         ),
         (&[4], units(0), "layer 1 `dense`: units is 0; allowed: 1 or more"),
         (
             &[1000],
             units(usize::MAX),
-            "make more than 2147483648 weights; allowed here: units up to 2147483",
+            "make more than 2147483648 weights (8 GiB); allowed here: units up to 2147483",
         ),
         (&[], units(1), "the model's input has the shape []"),
         (&[4, 0], units(1), "the model's input has the shape [4, 0]"),
@@ -245,24 +245,24 @@ fn refuses_what_cannot_be_built() {
         (
             &[1, 8, 8],
             vec![Conv2d::new(4, 3).into(), Dense::new(10).into()],
-            "layer 2 `dense`: a dense layer takes vectors, and its input has the shape [4, 6, 6]; \
+            "layer 2 `dense`: a dense layer takes vectors of shape [inputs], and its input has the shape [4, 6, 6]; \
              put { type = \"flatten\" } before it",
         ),
         (
             &[64],
             vec![Conv2d::new(4, 3).into()],
-            "layer 1 `conv2d`: a conv2d layer takes images of shape [channels, height, width], \
+            "layer 1 `conv2d`: conv2d layers take images of shape [channels, height, width], \
              and its input has the shape [64]; put it before `flatten` and `dense`",
         ),
         (
             &[8, 6],
             vec![MaxPooling2d::default().into()],
-            "its input has the shape [8, 6]; the shape [1, 8, 6] would be an image",
+            "its input has the shape [8, 6]; { type = \"reshape\", target_shape = [1, 8, 6] } before it makes one",
         ),
         (
             &[8, 8],
             vec![GlobalAveragePooling2d::new().named("mean").into()],
-            "layer 1 `mean`: a global_average_pooling2d layer takes images",
+            "layer 1 `mean`: global_average_pooling2d layers take images",
         ),
         (
             &[3, 4, 5],
@@ -289,7 +289,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[3, 4, 5],
             vec![Conv2d::new(4, 3).padding(Padding::Same).dilation_rate(usize::MAX).into()],
-            "is larger than its input of shape [3, 4, 5]",
+            "on its input of shape [3, 4, 5] is beyond all bounds",
         ),
         (&[1, 8, 8], vec![Conv2d::new(0, 3).into()], "`conv2d`: filters is 0; allowed: 1 or more"),
         (&[1, 8, 8], vec![Conv2d::new(1, 0).into()], "kernel_size is [0, 0]; allowed: 1 or more"),
@@ -312,7 +312,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[1, 8, 8],
             vec![Conv2d::new(usize::MAX, 3).into()],
-            "more than 2147483648 weights; allowed here: filters up to 238609294",
+            "more than 2147483648 weights (8 GiB); allowed here: filters up to 238609294",
         ),
         (
             &[1, 1000, 1000],
@@ -365,7 +365,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[6, 4],
             vec![Lstm::new(1 << 20).into()],
-            "4 features and 1048576 units make more than 2147483648 weights; allowed here: units \
+            "4 features and 1048576 units make more than 2147483648 weights (8 GiB); allowed here: units \
              up to 23170",
         ),
         (
@@ -395,12 +395,12 @@ fn refuses_what_cannot_be_built() {
         (
             &[4],
             vec![Embedding::new(1 << 20, 1 << 20).into()],
-            "more than 2147483648 weights; allowed here: output_dim up to 2048",
+            "more than 2147483648 weights (8 GiB); allowed here: output_dim up to 2048",
         ),
         (
             &[4],
             vec![SpatialDropout2d::new(0.5).into()],
-            "layer 1 `spatial_dropout2d`: a spatial_dropout2d layer takes images",
+            "layer 1 `spatial_dropout2d`: spatial_dropout2d layers take images",
         ),
         (&[1, 2, 2], vec![SpatialDropout2d::new(1.0).into()], "rate is 1; allowed: 0 or more"),
         (&[4], vec![GaussianNoise::new(-0.1).into()], "stddev is -0.1; allowed: 0 to 1"),
@@ -408,7 +408,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[4],
             vec![DepthwiseConv2d::new(3).into()],
-            "layer 1 `depthwise_conv2d`: a depthwise_conv2d layer takes images",
+            "layer 1 `depthwise_conv2d`: depthwise_conv2d layers take images",
         ),
         (
             &[3, 8, 8],

@@ -1,25 +1,31 @@
 //! One file a command.
 
 mod check;
+mod evaluate;
 mod plot;
+mod predict;
 mod preview;
 mod recipe;
 mod replay;
 mod runs;
+mod summary;
 mod train;
 mod verify;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use refrain::{Recipe, Registry, Result};
+use refrain::{Error, Recipe, Registry, Result};
 
 pub(crate) use check::check;
+pub(crate) use evaluate::evaluate;
 pub(crate) use plot::plot;
+pub(crate) use predict::predict;
 pub(crate) use preview::preview;
 pub(crate) use recipe::recipe;
 pub(crate) use replay::replay;
 pub(crate) use runs::runs;
+pub(crate) use summary::summary;
 pub(crate) use train::train;
 pub(crate) use verify::verify;
 
@@ -33,4 +39,12 @@ pub(crate) fn load(
         Some(path) => Recipe::load_with(registry, path, changes),
         None => Recipe::builtin_with(registry, changes),
     }
+}
+
+/// Computes with so many threads; with all cores where none is said.
+pub(crate) fn use_threads(threads: Option<u16>) -> Result {
+    let threads = threads.map_or(0, usize::from);
+    // This thread is one of them: it does not wait for others to take up each small piece of work.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+    pool.build_global().map_err(Error::wrap)
 }

@@ -11,7 +11,7 @@ use refrain::{
     Result, Trainer,
 };
 
-use super::load;
+use super::{load, use_threads};
 use crate::args::TrainArgs;
 use crate::output::{complain, say};
 use crate::resume::{self, Found, Past};
@@ -28,10 +28,7 @@ pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
     let began = Instant::now();
     let signals = Signals::handle()?;
     let is_verbose = args.verbose > 0;
-    let threads = args.threads.map_or(0, usize::from);
-    // This thread is one of them: it does not wait for others to take up each small piece of work.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
-    pool.build_global().map_err(Error::wrap)?;
+    use_threads(args.threads)?;
     let attempt = Attempt { args, registry, signals: &signals, began };
     let mut why = None;
     let (recipe, mut folder) = if args.resume {
@@ -92,7 +89,10 @@ impl Attempt<'_> {
 
     /// Begins a run; `None`: its folder was taken in the meantime. `why` no other goes on.
     fn begin(&self, recipe: &Recipe, folder: &RunFolder, why: Option<&str>) -> Result<Option<u8>> {
-        let prepared = self.prepare(recipe, folder)?;
+        let prepared = match self.prepare(recipe, folder) {
+            Err(error) if self.signals.is_stopped() => return Ok(Some(self.cut_short(&error))),
+            prepared => prepared?,
+        };
         if let Some(status) = self.interrupted() {
             return Ok(Some(status));
         }
@@ -117,7 +117,10 @@ impl Attempt<'_> {
     fn go_on(&self, recipe: Recipe, folder: &RunFolder, run: &RunReport) -> Result<u8> {
         let named = recipe.clone();
         let recipe = resume::without_lost_weights(recipe, self.registry, folder.path())?;
-        let mut prepared = self.prepare(&recipe, folder)?;
+        let mut prepared = match self.prepare(&recipe, folder) {
+            Err(error) if self.signals.is_stopped() => return Ok(self.cut_short(&error)),
+            prepared => prepared?,
+        };
         show_findings(&prepared.check);
         let point = prepared.trainer.resume()?;
         if recipe.leaves_weights_out() {
@@ -156,7 +159,7 @@ impl Attempt<'_> {
 
     /// Builds what the run is made of; nothing is written.
     fn prepare(&self, recipe: &Recipe, folder: &RunFolder) -> Result<Prepared> {
-        let data = recipe.load_data()?;
+        let data = recipe.load_data_with(self.is_verbose(), &self.signals.stop())?;
         let check = recipe.check(&data, folder.path())?;
         if let Some(error) = check.error() {
             return Err(error);
@@ -173,6 +176,7 @@ impl Attempt<'_> {
         let model = trainer.learner().model()?.summary();
         let table = self.is_verbose().then(|| model.to_string());
         let (place, text) = (folder.clone(), recipe.to_toml()?);
+        let noted = recipe.reads_files().then(|| data.preparation().to_json()).transpose()?;
         let trainer = trainer
             .console(console)
             .stop_with(self.signals.stop())
@@ -182,11 +186,17 @@ impl Attempt<'_> {
             .prepare_folder(move |files| {
                 // Not before: a run that is refused has nothing to show.
                 table.iter().flat_map(|table| table.lines()).for_each(complain);
-                place.prepare(&text, files)
+                place.prepare(&text, noted.as_deref(), files)
             })
             .callback(self.signals.notice())
             .callbacks(recipe.callbacks(folder.path())?);
         Ok(Prepared { data, trainer, checkpoints, check, parameters: model.parameters() })
+    }
+
+    /// The exit status where a signal has ended what leads to the run, such as a download.
+    fn cut_short(&self, error: &Error) -> u8 {
+        complain(&error.to_string());
+        self.signals.status()
     }
 
     /// The exit status where a signal has come before the run.
@@ -203,7 +213,7 @@ impl Attempt<'_> {
     /// Trains, and writes what belongs to the end.
     fn fit(&self, recipe: &Recipe, folder: &RunFolder, prepared: Prepared) -> Result<u8> {
         let Prepared { data, mut trainer, parameters, .. } = prepared;
-        let result = trainer.fit(&data, recipe.fit().verbose(self.args.verbose));
+        let result = trainer.fit(&data, recipe.fit(&data).verbose(self.args.verbose));
         if let Err(error) = &result
             && (error.is_config() || !trainer.holds_folder())
         {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Activation, AnyLoss, LayerConfig, Loss};
+use refrain_burn::{Activation, AnyLoss, Forward as _, LayerConfig, Loss, Sequential};
 use refrain_core::checkpoint::Checkpoints;
 use refrain_core::options::Section;
 use refrain_core::{Check, Dataset as _, Error, Finding, Result, RunPlan, Severity};
@@ -68,30 +68,56 @@ impl Recipe {
     /// # Errors
     /// When the layers do not fit the data or each other.
     pub fn check(&self, data: &RecipeData, folder: &Path) -> Result<RecipeCheck> {
-        let mut trainer = self.trainer_without_check(data)?.callbacks(self.callbacks(folder)?);
-        let every = &self.checkpoint;
-        if every.every_epochs != Some(0)
-            || every.every_steps.is_some_and(|n| n > 0)
-            || every.every_seconds.is_some()
-        {
+        // Without weights: they may be more than there is memory for.
+        let model = self.outline(data)?;
+        let inputs = self.input_finding(&model, data)?;
+        let mut trainer = self.trainer_of(model)?;
+        let memory = self.memory_finding(trainer.learner(), data)?;
+        if memory.as_ref().is_none_or(|finding| finding.severity != Severity::Error) {
+            self.read_weights(&mut trainer)?;
+        }
+        let output_shape = trainer.learner().model()?.output_shape().to_vec();
+        let mut trainer = trainer.callbacks(self.callbacks(folder)?);
+        if self.checkpoint.takes_some() {
             // Some callbacks need them; a check takes none.
             trainer = trainer.checkpoints(Checkpoints::in_dir(folder));
         }
-        let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
-        let mut check = trainer.check(data, self.fit())?;
-        check.findings.extend(self.model_findings(data, outputs));
+        let mut check = trainer.check(data, self.fit(data))?;
+        check.findings.extend(self.model_findings(data, &output_shape));
+        check.findings.extend(memory.into_iter().chain(inputs));
         check.findings.extend(self.fit_findings(&check.plan, data.len()));
         check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let places = self.places(&check.findings)?;
         Ok(RecipeCheck { recipe: self.origin.clone(), check, places })
     }
 
+    /// Whether all samples are what the first layer takes. Looks at the numbers only where it is an
+    /// embedding, whose table they must be in.
+    fn input_finding(&self, model: &Sequential, data: &RecipeData) -> Result<Option<Finding>> {
+        const AT_ONCE: usize = 1024;
+        if !matches!(self.model.layers.first(), Some(LayerConfig::Embedding(_))) {
+            return Ok(None);
+        }
+        for part in [Some(data.train()), data.validation()].into_iter().flatten() {
+            let samples: Vec<usize> = (0..part.len()).collect();
+            for indices in samples.chunks(AT_ONCE) {
+                if let Err(error) = model.check_input(&part.batch(indices)?.inputs) {
+                    let finding = Finding::error("input-mismatch", error.to_string());
+                    return Ok(Some(finding.option("layers")));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether the last layer, the loss and the labels fit each other.
-    fn model_findings(&self, data: &RecipeData, outputs: usize) -> Vec<Finding> {
+    fn model_findings(&self, data: &RecipeData, output_shape: &[usize]) -> Vec<Finding> {
         let mut found = Vec::new();
-        if let Err(error) = self.check_loss(data, outputs) {
+        if let Err(error) = self.check_loss(data, output_shape) {
             found.push(Finding::error("loss-mismatch", error.to_string()).option("loss"));
         }
+        found.extend(self.metric_findings(data, output_shape));
+        let outputs = output_shape.last().copied().unwrap_or(1);
         let classes = data.classes();
         if let (AnyLoss::SparseCategoricalCrossentropy(_), Some(classes)) =
             (&self.compile.loss, classes)

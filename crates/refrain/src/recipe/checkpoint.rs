@@ -39,6 +39,13 @@ impl Default for CheckpointRecipe {
 }
 
 impl CheckpointRecipe {
+    /// Whether any checkpoint is taken.
+    pub(super) fn takes_some(&self) -> bool {
+        self.every_epochs.is_none_or(|n| n > 0)
+            || self.every_steps.is_some_and(|n| n > 0)
+            || self.every_seconds.is_some()
+    }
+
     /// Whether the recipe has the section, and asks for checkpoints in it.
     pub(super) fn is_wanted_explicitly(&self) -> bool {
         let none = self.every_epochs.unwrap_or(0) == 0
@@ -145,7 +152,11 @@ impl Recipe {
         flatten(document.node(), "", &mut settings);
         // How long it goes and what is kept of it alters nothing of what was trained.
         settings.retain(|(key, _)| {
-            !matches!(key.as_str(), "name" | "fit.epochs") && !key.starts_with("checkpoint.")
+            let key = key.as_str();
+            let is_place = super::data::Data::PLACES.contains(&key)
+                // Of a list, each has its number.
+                || key.starts_with("data.url.");
+            !matches!(key, "name" | "fit.epochs") && !is_place && !key.starts_with("checkpoint.")
         });
         self.resolve(&mut settings);
         if let Some(weights) = self.model.read_weights() {

@@ -83,6 +83,16 @@ impl FitRecipe {
         fit
     }
 
+    /// Samples in a batch of the validation.
+    pub(super) fn validation_batch_size(&self) -> usize {
+        self.validation_batch_size.unwrap_or(self.batch_size)
+    }
+
+    /// After how many batches a validation ends, where the recipe says so.
+    pub(super) fn validation_steps(&self) -> Option<usize> {
+        self.validation_steps
+    }
+
     /// How many of `samples` are trained on: Keras' split, the tail held out.
     pub(super) fn trained_samples(&self, samples: usize, validation_split: Option<f64>) -> usize {
         validation_split.map_or(samples, |split| (samples as f64 * (1.0 - split)).floor() as usize)

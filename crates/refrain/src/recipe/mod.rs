@@ -4,28 +4,39 @@ mod check;
 mod checkpoint;
 mod compile;
 mod data;
+mod evaluate;
 mod fit;
+mod memory;
+mod memory_limit;
 mod model;
+mod outline;
 mod overrides;
 mod preview;
 mod reader;
 mod replay;
+mod summary;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{AnyLoss, BurnLearner, Loss, Optimizer, Sequential};
+use refrain_burn::{AnyLoss, BurnLearner, Optimizer, Sequential};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
-use refrain_core::{BuildContext, Callback, Error, Fit, Result, RunPlan, Trainer};
+use refrain_core::{
+    BuildContext, Callback, Error, Fit, Result, RunPlan, Severity, StopHandle, Trainer,
+};
 use toml_edit::DocumentMut;
 
 use crate::registry::Registry;
 
 pub use check::RecipeCheck;
-pub use data::RecipeData;
+pub use data::{Preparation, RecipeData, RecipeSamples};
+pub use evaluate::DataPart;
+pub use memory::MemoryEstimate;
+pub use memory_limit::MemoryLimit;
 pub use preview::RateChange;
+pub use summary::RecipeSummary;
 
 /// A recipe longer than this is none.
 const MAX_BYTES: u64 = 1 << 20;
@@ -191,16 +202,34 @@ impl Recipe {
         self.fit.epochs
     }
 
+    /// Samples in a batch.
+    pub fn batch_size(&self) -> usize {
+        self.fit.batch_size
+    }
+
+    /// Whether the data comes from files, which may change, and not from inside the binary.
+    pub fn reads_files(&self) -> bool {
+        self.data.reads_files()
+    }
+
     /// The recipe as used: with all changes, and with input paths that hold from anywhere.
     ///
     /// # Errors
     /// When the current folder is unknown, which relative paths need.
     pub fn to_toml(&self) -> Result<String> {
-        let Some(absolute) = self.weights_file()? else {
+        let weights = self.weights_file()?;
+        let paths = self.data.paths();
+        if weights.is_none() && paths.is_empty() {
             return Ok(self.text.clone());
-        };
+        }
         let mut document: DocumentMut = self.text.parse().map_err(Error::wrap)?;
-        document["model"]["weights"] = toml_edit::value(absolute.display().to_string());
+        if let Some(weights) = weights {
+            document["model"]["weights"] = toml_edit::value(weights.display().to_string());
+        }
+        for (key, path) in paths {
+            let absolute = std::path::absolute(self.folder.join(path))?;
+            document["data"][key] = toml_edit::value(absolute.display().to_string());
+        }
         Ok(document.to_string())
     }
 
@@ -231,7 +260,37 @@ impl Recipe {
     /// # Errors
     /// When it cannot be read.
     pub fn load_data(&self) -> Result<RecipeData> {
-        self.data.load()
+        self.load_data_with(true, &StopHandle::default())
+    }
+
+    /// As [`load_data`](Self::load_data). `is_verbose`: whether a download shows its progress, on
+    /// standard error. `stop` ends one.
+    ///
+    /// # Errors
+    /// As [`load_data`](Self::load_data).
+    pub fn load_data_with(&self, is_verbose: bool, stop: &StopHandle) -> Result<RecipeData> {
+        self.data.load(&self.loading(is_verbose, stop))
+    }
+
+    fn loading<'a>(&'a self, is_verbose: bool, stop: &'a StopHandle) -> data::Loading<'a> {
+        data::Loading {
+            folder: &self.folder,
+            targets_are_classes: matches!(
+                self.compile.loss,
+                AnyLoss::SparseCategoricalCrossentropy(_)
+            ),
+            is_verbose,
+            stop,
+        }
+    }
+
+    /// What is known of the data without loading or downloading it: the number of training samples,
+    /// those among them that a `validation_split` holds out, and the axes of one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn data_shape(&self) -> Result<(usize, Vec<usize>)> {
+        self.data.shape(&self.loading(false, &StopHandle::default()))
     }
 
     /// The recipe's callbacks, in order. What they write goes into `folder`.
@@ -266,18 +325,22 @@ impl Recipe {
     /// # Errors
     /// When the layers do not fit the data or each other, or the weights not the layers.
     pub fn trainer(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
-        let trainer = self.trainer_without_check(data)?;
-        // Before the first batch, and before anything is written.
-        let outputs = trainer.learner().model()?.output_shape().last().copied().unwrap_or(1);
-        self.check_loss(data, outputs).map_err(|e| e.context(&self.origin))?;
+        let model = self.outline(data)?;
+        // Before the first batch, and before anything is written or allocated.
+        self.check_loss(data, model.output_shape()).map_err(|e| e.context(&self.origin))?;
+        let mut findings = self.metric_findings(data, model.output_shape());
+        let outline = self.trainer_of(model)?;
+        findings.extend(self.memory_finding(outline.learner(), data)?);
+        if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Error) {
+            return Err(Error::config(finding.to_string()).context(&self.origin));
+        }
+        let mut trainer = self.trainer_of(self.build(data)?)?;
+        self.read_weights(&mut trainer)?;
         Ok(trainer)
     }
 
-    fn trainer_without_check(&self, data: &RecipeData) -> Result<Trainer<RecipeLearner>> {
-        let in_recipe = |e: Error| e.context(&self.origin);
-        let layers = self.model.layers.clone();
-        let model = Sequential::input(data.sample_shape()).layers(layers).build(self.seed);
-        let model = model.map_err(in_recipe)?;
+    /// Trains `model`, this recipe's.
+    fn trainer_of(&self, model: Sequential) -> Result<Trainer<RecipeLearner>> {
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
         let learner = BurnLearner::new(model, optimizer, self.compile.loss.clone());
@@ -285,30 +348,16 @@ impl Recipe {
         for metric in &self.compile.metrics {
             trainer = trainer.metric(metric.clone());
         }
-        if let Some(weights) = self.model.read_weights() {
-            trainer.load_weights(self.folder.join(weights)).map_err(in_recipe)?;
-        }
         Ok(trainer)
     }
 
-    /// Whether the loss can compare so many outputs with labels.
-    fn check_loss(&self, data: &RecipeData, outputs: usize) -> Result {
-        let problem = match self.compile.loss {
-            AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
-            AnyLoss::CategoricalCrossentropy(_) => "takes a row of probabilities a sample",
-            AnyLoss::BinaryCrossentropy(_)
-                if outputs == 1 && data.classes().is_some_and(|classes| classes > 2) =>
-            {
-                "takes the classes 0 and 1"
-            }
-            _ if outputs == 1 => return Ok(()),
-            _ => "takes as many targets as there are outputs",
+    /// Gives the model the weights of the recipe's file, where it has one.
+    fn read_weights(&self, trainer: &mut Trainer<RecipeLearner>) -> Result {
+        let Some(weights) = self.model.read_weights() else {
+            return Ok(());
         };
-        Err(Error::config(format!(
-            "loss `{}` {problem}, and this data has one label a sample for {outputs} outputs; use \
-             loss = \"sparse_categorical_crossentropy\"",
-            Loss::<Tensor<2>>::name(&self.compile.loss)
-        )))
+        let loaded = trainer.load_weights(self.folder.join(weights));
+        loaded.map_err(|e| e.context(&self.origin))
     }
 
     /// The optimizer with its learning rate, new.
@@ -326,12 +375,17 @@ impl Recipe {
 
     /// What is known of the run before it begins.
     fn plan(&self) -> Result<RunPlan> {
-        self.fit().plan(&self.load_data()?)
+        let data = self.load_data()?;
+        self.fit(&data).plan(&data)
     }
 
-    /// Options of `fit`.
-    pub fn fit(&self) -> RecipeFit<'static> {
-        self.fit.options(self.data.validation_split)
+    /// Options of `fit` on `data`, the recipe's own.
+    pub fn fit<'a>(&self, data: &'a RecipeData) -> RecipeFit<'a> {
+        let fit = self.fit.options(self.data.validation_split);
+        match data.validation_data() {
+            Some(test) => fit.validation_data(test),
+            None => fit,
+        }
     }
 }
 

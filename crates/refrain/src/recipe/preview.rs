@@ -7,8 +7,7 @@ use refrain_core::console::Console;
 use refrain_core::schedule::Rate;
 use refrain_core::testing::Script;
 use refrain_core::{
-    Callback, Dataset as _, LambdaCallback, Progress, RateAccess, RecordedLearner, Result,
-    StopHandle, Trainer,
+    Callback, LambdaCallback, Progress, RateAccess, RecordedLearner, Result, StopHandle, Trainer,
 };
 use refrain_plot::TrainingLog;
 
@@ -136,7 +135,7 @@ impl Recipe {
     }
 
     fn preview(&self, log: Option<&TrainingLog>, until: &Until) -> Result<(Vec<f64>, Vec<Step>)> {
-        let samples = self.fit.trained_samples(self.load_data()?.len(), self.data.validation_split);
+        let samples = self.fit.trained_samples(self.data_shape()?.0, self.data.validation_split);
         let rows = log.map_or(Ok(Vec::new()), replay::rows)?;
         let callbacks: Vec<Box<dyn Callback>> = self
             .callbacks("".as_ref())?

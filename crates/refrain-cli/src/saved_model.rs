@@ -1,0 +1,131 @@
+//! The model that a run has left: its recipe and its weights, for commands that use it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use refrain::checkpoint::{CheckpointReport, inspect, verify as read_checkpoints};
+use refrain::files::Files;
+use refrain::weights::Weights;
+use refrain::{Error, Recipe, RecipeData, Registry, Result};
+
+use crate::output::complain;
+use crate::run_folder::holds_run;
+use crate::run_state::State;
+
+/// What a run's data is described by in its checkpoints.
+const DATA_KEY: &str = "data.contents";
+
+/// A run's model.
+pub(crate) struct SavedModel {
+    pub(crate) recipe: Recipe,
+    pub(crate) weights: Weights,
+    /// Of the newest checkpoint that is whole: what the data was that the run was trained on.
+    data: Option<String>,
+}
+
+impl SavedModel {
+    /// Of the run in `folder`: the final weights; those of the newest checkpoint where there are none,
+    /// which is said on standard error.
+    ///
+    /// # Errors
+    /// When the folder holds no run, or its recipe or its weights cannot be read.
+    pub(crate) fn of_run(registry: &Arc<Registry>, folder: &Path) -> Result<Self> {
+        let recipe = recipe(registry, folder)?;
+        let files = Files::default();
+        let run = inspect(&files, folder)?;
+        let checkpoints = match run {
+            Some(_) => read_checkpoints(&files, folder)?,
+            None => Vec::new(),
+        };
+        let newest = checkpoints.iter().rev().find_map(|report| report.manifest.as_ref().ok());
+        let data = newest.and_then(|manifest| manifest.config.get(DATA_KEY).cloned());
+        let has = |name: &str| files.exists(&folder.join(name));
+        // Both are written at the end of a run, the summary last; and when a run goes on, the weights
+        // are those of its end before.
+        let is_final = has("model.safetensors")? && (has("summary.json")? || newest.is_none());
+        let weights = if is_final {
+            let file = folder.join("model.safetensors");
+            Weights::load(&file).map_err(|error| {
+                let dir = folder.display();
+                error.context(format!(
+                    "the run's final weights cannot be read (`refrain verify --dir {dir}` looks at \
+                     all its files)"
+                ))
+            })?
+        } else {
+            let state = run.as_ref().map(State::of);
+            of_newest(folder, &checkpoints, state.as_ref())?
+        };
+        Ok(Self { recipe, weights, data })
+    }
+
+    /// Refuses data that is not what the run was trained on, unless that is accepted.
+    ///
+    /// # Errors
+    /// When it is another, with what it was and what it is.
+    pub(crate) fn check_data(&self, folder: &Path, data: &RecipeData, accepts: bool) -> Result {
+        let now = self.recipe.checkpoints(folder, data)?;
+        let (Some(then), Some(now)) = (&self.data, now.described().get(DATA_KEY)) else {
+            return Ok(());
+        };
+        if then == now {
+            return Ok(());
+        }
+        let changed = format!("the data has changed since the run in `{}`", folder.display());
+        if accepts {
+            complain(&format!("warning: {changed}: {then} → {now}"));
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "{changed}: {then} → {now}; put the old data back, or accept the change \
+             (--accept-changes)"
+        )))
+    }
+}
+
+/// The run's own recipe. The file of its initial weights is not needed any more.
+fn recipe(registry: &Arc<Registry>, folder: &Path) -> Result<Recipe> {
+    let file = folder.join("recipe.toml");
+    if Files::default().exists(&file)? {
+        return Ok(Recipe::load_with(registry, &file, &[])?.without_weights_file());
+    }
+    let name = folder.display();
+    Err(Error::config(match holds_run(folder) {
+        true => format!("`{name}` holds a run whose recipe.toml is missing; put it back"),
+        false => format!("`{name}` holds no run; `refrain runs` lists runs"),
+    }))
+}
+
+/// The weights of the newest checkpoint that is whole.
+fn of_newest(
+    folder: &Path,
+    checkpoints: &[CheckpointReport],
+    state: Option<&State>,
+) -> Result<Weights> {
+    let name = folder.display();
+    let state = state.map_or("not begun", State::word);
+    for CheckpointReport { number, manifest } in checkpoints.iter().rev() {
+        let file = folder.join(format!("checkpoints/{number:06}/weights.safetensors"));
+        let read = manifest.as_ref().map_err(Error::clone);
+        let (manifest, weights) = match read.and_then(|found| Ok((found, Weights::load(&file)?))) {
+            Ok(read) => read,
+            Err(error) => {
+                complain(&format!("warning: checkpoint {number:06} is damaged: {error}"));
+                continue;
+            }
+        };
+        let place = match manifest.batch {
+            0 => format!("the end of epoch {}", manifest.epochs),
+            batch => format!("epoch {}, batch {batch}", manifest.epochs + 1),
+        };
+        complain(&format!(
+            "`{name}` ({state}) has no final weights; those of checkpoint {number:06} are used, from \
+             {place}"
+        ));
+        return Ok(weights);
+    }
+    Err(Error::msg(format!(
+        "`{name}` ({state}) has no weights: neither model.safetensors nor a checkpoint that is whole; \
+         train on (`refrain train --dir {name} --resume`)"
+    )))
+}

@@ -1,0 +1,233 @@
+//! The records of a CSV file with the line of each.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use csv_core::ReadRecordResult;
+use refrain_core::{Error, Escaped, Result};
+
+use crate::arrays::open;
+
+/// More characters of a value than this are not shown.
+const MOST_SHOWN: usize = 40;
+
+/// A CSV file being read: quoted fields, any line ends, a byte-order mark; empty lines are passed
+/// over. Memory: one record.
+pub(crate) struct Records<R = BufReader<File>> {
+    reader: R,
+    core: csv_core::Reader,
+    place: Place,
+    fields: Vec<u8>,
+    ends: Vec<usize>,
+    /// Fields that each record must have, once the first was read.
+    width: Option<usize>,
+    /// The line that is being read, from 1.
+    line: u64,
+    is_at_start: bool,
+}
+
+/// Where a record stands; for messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) line: u64,
+}
+
+/// One record.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a> {
+    pub(crate) place: &'a Place,
+    fields: &'a [u8],
+    ends: &'a [usize],
+}
+
+impl Records {
+    pub(crate) fn open(path: &Path, delimiter: u8) -> Result<Self> {
+        let (file, _) = open(path)?;
+        Ok(Self::new(BufReader::with_capacity(1 << 16, file), path, delimiter))
+    }
+}
+
+impl<R: BufRead> Records<R> {
+    pub(crate) fn new(reader: R, path: &Path, delimiter: u8) -> Self {
+        Self {
+            reader,
+            core: csv_core::ReaderBuilder::new().delimiter(delimiter).build(),
+            place: Place { path: path.to_owned(), line: 1 },
+            fields: vec![0; 1024],
+            ends: vec![0; 64],
+            width: None,
+            line: 1,
+            is_at_start: true,
+        }
+    }
+
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the record has not as many fields as the first.
+    pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>> {
+        let failed = |e| Error::file("read", &self.place.path, e);
+        if std::mem::take(&mut self.is_at_start) {
+            // The parser passes over a byte-order mark only where it sees it whole.
+            let start = self.reader.fill_buf().map_err(failed)?;
+            if start.starts_with(b"\xef\xbb\xbf") {
+                self.reader.consume(3);
+            }
+        }
+        // Ends of lines in front of the record, which it would be counted from otherwise.
+        loop {
+            let bytes = self.reader.fill_buf().map_err(failed)?;
+            let ends = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            if ends == 0 {
+                break;
+            }
+            self.line += newlines(bytes.get(..ends).unwrap_or_default());
+            self.reader.consume(ends);
+        }
+        self.place.line = self.line;
+        let (mut filled, mut ended) = (0, 0);
+        loop {
+            let input = self.reader.fill_buf().map_err(failed)?;
+            let output = self.fields.get_mut(filled..).unwrap_or_default();
+            let ends = self.ends.get_mut(ended..).unwrap_or_default();
+            let (result, read, written, ends) = self.core.read_record(input, output, ends);
+            self.line += newlines(input.get(..read).unwrap_or_default());
+            self.reader.consume(read);
+            filled += written;
+            ended += ends;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => grow(&mut self.fields)?,
+                ReadRecordResult::OutputEndsFull => grow(&mut self.ends)?,
+                ReadRecordResult::Record => break,
+                ReadRecordResult::End => return Ok(None),
+            }
+        }
+        let width = *self.width.get_or_insert(ended);
+        let ends = self.ends.get(..ended).unwrap_or_default();
+        let record = Record { place: &self.place, fields: &self.fields, ends };
+        if ended != width {
+            return Err(record.place.error(format_args!(
+                "{ended} fields, and the first line has {width}; a field that holds the delimiter is \
+                 put into quotes"
+            )));
+        }
+        Ok(Some(record))
+    }
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn new(place: &'a Place, fields: &'a [u8], ends: &'a [usize]) -> Self {
+        Self { place, fields, ends }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The text of a field, without the spaces around it.
+    ///
+    /// # Errors
+    /// When it is not UTF-8.
+    pub(crate) fn text(&self, index: usize) -> Result<&'a str> {
+        let end = self.ends.get(index).copied().unwrap_or(0);
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before));
+        let bytes = self.fields.get(start.copied().unwrap_or(0)..end).unwrap_or_default();
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| self.place.error(format_args!("column {}: it is no UTF-8", index + 1)))?;
+        Ok(text.trim())
+    }
+}
+
+impl Place {
+    /// `` `data.csv`, line 7: what ``.
+    pub(crate) fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::data(format!("`{}`, line {}: {what}", self.path.display(), self.line))
+    }
+
+    /// The same with a column.
+    pub(crate) fn error_in(&self, column: (usize, &str), what: impl std::fmt::Display) -> Error {
+        let (index, name) = column;
+        self.error(format_args!("column {} (`{}`): {what}", index + 1, Escaped(name)))
+    }
+}
+
+/// A value for a message.
+pub(crate) fn shown(text: &str) -> String {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
+        None => format!("`{text}`"),
+    }
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// Doubles a buffer: never beyond what the file holds, whose bytes fill it.
+fn grow<T: Clone + Default>(buffer: &mut Vec<T>) -> Result {
+    let more = buffer.len().max(64);
+    buffer
+        .try_reserve(more)
+        .map_err(|_| Error::data("a line of the CSV file does not fit in memory"))?;
+    buffer.resize(buffer.len() + more, T::default());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Vec<(u64, Vec<String>)>> {
+        // A small buffer, so that records lie across its ends.
+        let reader = BufReader::with_capacity(7, bytes);
+        let mut records = Records::new(reader, Path::new("t.csv"), b',');
+        let mut all = Vec::new();
+        while let Some(record) = records.next()? {
+            let texts = (0..record.len()).map(|i| Ok(record.text(i)?.to_owned()));
+            all.push((record.place.line, texts.collect::<Result<_>>()?));
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn every_record_has_its_line() {
+        type Lines = &'static [(u64, &'static [&'static str])];
+        let cases: &[(&str, Lines)] = &[
+            ("", &[]),
+            ("\n\n", &[]),
+            ("a,b\n1,2\n", &[(1, &["a", "b"]), (2, &["1", "2"])]),
+            ("a,b\r\n1,2\r\n3,4", &[(1, &["a", "b"]), (2, &["1", "2"]), (3, &["3", "4"])]),
+            ("\u{feff}a,b\n1,2", &[(1, &["a", "b"]), (2, &["1", "2"])]),
+            ("a,b\n\n\n1,2\n\r\n3,4\n", &[(1, &["a", "b"]), (4, &["1", "2"]), (6, &["3", "4"])]),
+            ("\"a\nx\",b\n1,2", &[(1, &["a\nx", "b"]), (3, &["1", "2"])]),
+            ("\"a\"\"b\",\" c \"", &[(1, &["a\"b", "c"])]),
+            ("\"a,b\r\nc\",2\r\n1,2", &[(1, &["a,b\r\nc", "2"]), (3, &["1", "2"])]),
+            (",\n1,", &[(1, &["", ""]), (2, &["1", ""])]),
+        ];
+        for (text, expected) in cases {
+            let found = read(text.as_bytes()).unwrap();
+            let found: Vec<(u64, Vec<&str>)> = found
+                .iter()
+                .map(|(line, texts)| (*line, texts.iter().map(String::as_str).collect()))
+                .collect();
+            let expected: Vec<(u64, Vec<&str>)> =
+                expected.iter().map(|(line, texts)| (*line, texts.to_vec())).collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_line() {
+        for (bytes, words) in [
+            (&b"a,b\n1,2\n1,2,3\n"[..], "`t.csv`, line 3: 3 fields, and the first line has 2"),
+            (b"a,b\r\n\r\n1\r\n", "line 3: 1 fields"),
+            (b"a,b\n1,\xff\n", "line 2: column 2: it is no UTF-8"),
+        ] {
+            let error = read(bytes).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

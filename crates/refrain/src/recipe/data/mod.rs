@@ -1,0 +1,366 @@
+//! `[data]`: where the samples come from, and what is held out.
+
+mod arrays;
+mod preparation;
+mod read;
+
+use std::path::{Path, PathBuf};
+
+use refrain_burn::{AnyTensor, ArrayDataset, Batch, Targets};
+use refrain_core::{Dataset, Error, Part, Result, StopHandle, validation_split_at};
+use refrain_data::{
+    ArrayFile, CsvBatch, CsvOptions, CsvTable, Download, LabelledFiles, MnistFiles, Target,
+    cache_folder,
+};
+
+use arrays::{ArrayPreparation, Memory, Parts, converted, with_targets};
+use read::{CsvSource, NpzSource, Source};
+
+pub use preparation::Preparation;
+pub(super) use read::{Data, read};
+
+/// Samples as a recipe's model takes them.
+pub type RecipeSamples = ArrayDataset<AnyTensor, Targets>;
+
+/// The data of a recipe: what is trained on, what is held out, and the source's own test part.
+///
+/// As a [`Dataset`] it is what `fit` gets together with [`Recipe::fit`](crate::Recipe::fit): all
+/// training samples, with those at their end that a `validation_split` holds out.
+///
+/// # Example
+/// ```
+/// use refrain::{Dataset as _, Recipe};
+///
+/// let data = Recipe::builtin(&[])?.load_data()?;
+/// assert_eq!((data.len(), data.train().len()), (1797, 1437));
+/// assert_eq!(data.validation().map(|part| part.len()), Some(360));
+/// assert!(data.test().is_none());
+/// # Ok::<(), refrain::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RecipeData {
+    samples: RecipeSamples,
+    test: Option<RecipeSamples>,
+    held_out: HeldOut,
+    preparation: Preparation,
+}
+
+/// What a run is validated on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeldOut {
+    Nothing,
+    /// The samples from this one on.
+    Tail(usize),
+    Test,
+}
+
+impl RecipeData {
+    /// What the model is trained on.
+    pub fn train(&self) -> Part<'_, RecipeSamples> {
+        let end = match self.held_out {
+            HeldOut::Tail(first) => first,
+            HeldOut::Nothing | HeldOut::Test => self.samples.len(),
+        };
+        part(&self.samples, 0, end)
+    }
+
+    /// What the run is validated on: the tail that `validation_split` holds out, or the test part
+    /// with `validation = "test"`. `None`: the recipe has neither.
+    pub fn validation(&self) -> Option<Part<'_, RecipeSamples>> {
+        match self.held_out {
+            HeldOut::Nothing => None,
+            HeldOut::Tail(first) => Some(part(&self.samples, first, self.samples.len())),
+            HeldOut::Test => self.test(),
+        }
+    }
+
+    /// The source's own test part, where it has one.
+    pub fn test(&self) -> Option<Part<'_, RecipeSamples>> {
+        self.test.as_ref().map(|test| part(test, 0, test.len()))
+    }
+
+    /// The test part where it is what the run is validated on.
+    pub(super) fn validation_data(&self) -> Option<&RecipeSamples> {
+        self.test.as_ref().filter(|_| self.held_out == HeldOut::Test)
+    }
+
+    /// How the data became what the model takes.
+    pub fn preparation(&self) -> &Preparation {
+        &self.preparation
+    }
+
+    /// The axes of one sample.
+    pub fn sample_shape(&self) -> &[usize] {
+        self.samples.sample_shape()
+    }
+
+    /// Number of classes, where samples have labels: the largest label plus 1.
+    pub fn classes(&self) -> Option<usize> {
+        let test = self.test.as_ref().and_then(ArrayDataset::classes);
+        self.samples.classes().max(test)
+    }
+
+    /// Axes of a sample's targets; `None` where there are class labels.
+    pub(super) fn target_shape(&self) -> Option<&[usize]> {
+        self.samples.target_shape()
+    }
+
+    /// Memory that all samples take, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let test = self.test.as_ref().map_or(0, ArrayDataset::bytes);
+        self.samples.bytes().saturating_add(test)
+    }
+
+    /// Checks all labels against the number of a model's outputs.
+    ///
+    /// # Errors
+    /// When a label has no output, naming label, sample and outputs.
+    pub fn check_labels(&self, outputs: usize) -> Result {
+        self.samples.check_labels(outputs)?;
+        self.test.as_ref().map_or(Ok(()), |test| {
+            test.check_labels(outputs).map_err(|e| e.context("the test part"))
+        })
+    }
+
+    /// A hash of all samples that a run trains on or is validated on, as
+    /// [`ArrayDataset::fingerprint`].
+    pub fn fingerprint(&self) -> String {
+        let mut fingerprint = self.samples.fingerprint();
+        if let Some(test) = self.validation_data() {
+            fingerprint = format!("{fingerprint} {}", test.fingerprint());
+        }
+        fingerprint
+    }
+}
+
+/// A stretch that is known to be there.
+fn part(samples: &RecipeSamples, first: usize, end: usize) -> Part<'_, RecipeSamples> {
+    Part::new(samples, first..end).unwrap_or_else(|_| Part::all(samples))
+}
+
+impl Dataset for RecipeData {
+    type Batch = Batch<AnyTensor, Targets>;
+
+    fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn batch(&self, indices: &[usize]) -> Result<Self::Batch> {
+        self.samples.batch(indices)
+    }
+
+    fn prefetch(&self, next: &[usize]) {
+        self.samples.prefetch(next);
+    }
+
+    fn class(&self, index: usize) -> Option<usize> {
+        self.samples.class(index)
+    }
+}
+
+/// What loading needs to know beside `[data]`.
+pub(super) struct Loading<'a> {
+    /// Relative paths are relative to it.
+    pub(super) folder: &'a Path,
+    /// Whether the loss takes classes.
+    pub(super) targets_are_classes: bool,
+    /// Whether a download shows its progress.
+    pub(super) is_verbose: bool,
+    /// Ends a download.
+    pub(super) stop: &'a StopHandle,
+}
+
+impl Loading<'_> {
+    /// A path of the recipe.
+    fn at(&self, path: &Path) -> PathBuf {
+        match self.folder == Path::new(".") {
+            // As it was written, for messages.
+            true => path.to_owned(),
+            false => self.folder.join(path),
+        }
+    }
+}
+
+/// Samples as they were loaded.
+struct Loaded {
+    samples: RecipeSamples,
+    test: Option<RecipeSamples>,
+    preparation: Preparation,
+}
+
+impl Data {
+    /// Loads the samples.
+    pub(super) fn load(&self, loading: &Loading<'_>) -> Result<RecipeData> {
+        let Loaded { samples, test, preparation } = match &self.source {
+            Source::Digits => digits()?,
+            Source::Published { which, path, mirrors } => {
+                let folder = match path {
+                    Some(path) => loading.at(path),
+                    None => {
+                        let download = Download::from(mirrors.clone())
+                            .stop_with(loading.stop)
+                            .verbose(loading.is_verbose);
+                        which.fetch(&download, &cache_folder()?)?
+                    }
+                };
+                self.load_mnist(&folder, loading)?
+            }
+            Source::Csv(source) => self.load_csv(source, loading)?,
+            Source::Npz(source) => self.load_npz(source, loading)?,
+        };
+        let held_out = match self.validation_split {
+            Some(split) => HeldOut::Tail(validation_split_at(samples.len(), split)?),
+            None if !self.validates_on_test => HeldOut::Nothing,
+            None if test.is_some() => HeldOut::Test,
+            None => {
+                return Err(Error::data(
+                    "the data has no test part for validation = \"test\"; give it one, or use \
+                     validation_split = 0.2",
+                ));
+            }
+        };
+        Ok(RecipeData { samples, test, held_out, preparation })
+    }
+
+    fn load_mnist(&self, folder: &Path, loading: &Loading<'_>) -> Result<Loaded> {
+        let files = MnistFiles::find(folder)?;
+        let images = &files.train_files().images;
+        let &[_, height, width] = images.shape() else {
+            return Err(Error::data(format!("{} holds no images", images.label())));
+        };
+        let arrays = ArrayPreparation::grey_images(height, width, 255.0);
+        let memory = self.memory(loading);
+        let part = |files: &LabelledFiles| {
+            with_targets(arrays.samples(&files.images, &memory)?, &files.labels, true)
+        };
+        let samples = part(files.train_files())?;
+        let test = files.test_files().map(part).transpose()?;
+        Ok(Loaded { samples, test, preparation: Preparation::arrays(arrays) })
+    }
+
+    fn load_npz(&self, source: &NpzSource, loading: &Loading<'_>) -> Result<Loaded> {
+        let parts = Parts::find(&loading.at(&source.path))?;
+        let arrays = ArrayPreparation::of(&parts.train.0, source.scale, source.image_data_format)?;
+        let memory = self.memory(loading);
+        let part = |(x, y): &(ArrayFile, ArrayFile)| {
+            with_targets(arrays.samples(x, &memory)?, y, loading.targets_are_classes)
+        };
+        let samples = part(&parts.train)?;
+        let test = parts.test.as_ref().map(part).transpose()?;
+        Ok(Loaded { samples, test, preparation: Preparation::arrays(arrays) })
+    }
+
+    fn load_csv(&self, source: &CsvSource, loading: &Loading<'_>) -> Result<Loaded> {
+        let path = loading.at(&source.path);
+        let options = CsvOptions {
+            targets_are_classes: loading.targets_are_classes,
+            ..source.options.clone()
+        };
+        let table = CsvTable::infer(&path, &options, self.validation_split)?;
+        let memory = self.memory(loading);
+        let samples = table_samples(&table, &path, &memory)?;
+        let test = source.test_path.as_ref();
+        let test = test.map(|test| table_samples(&table, &loading.at(test), &memory));
+        let test = test.transpose()?;
+        Ok(Loaded { samples, test, preparation: Preparation::table(table) })
+    }
+
+    fn memory(&self, loading: &Loading<'_>) -> Memory {
+        Memory { in_memory: self.in_memory, is_verbose: loading.is_verbose }
+    }
+
+    /// What is known of the data without loading it: the number of samples for training, with those
+    /// that are held out of them, and the axes of one.
+    pub(super) fn shape(&self, loading: &Loading<'_>) -> Result<(usize, Vec<usize>)> {
+        let of_array = |arrays: &ArrayPreparation, array: &ArrayFile| {
+            (array.shape().first().copied().unwrap_or(0), arrays.sample_shape.clone())
+        };
+        match &self.source {
+            Source::Published { which, path: None, .. } => Ok((which.samples().0, vec![1, 28, 28])),
+            Source::Published { path: Some(path), .. } => {
+                let files = MnistFiles::find(&loading.at(path))?;
+                let images = &files.train_files().images;
+                let shape = images.shape();
+                let side = |axis| shape.get(axis).copied().unwrap_or(0);
+                Ok(of_array(&ArrayPreparation::grey_images(side(1), side(2), 255.0), images))
+            }
+            Source::Npz(source) => {
+                let x = Parts::find(&loading.at(&source.path))?.train.0;
+                let arrays = ArrayPreparation::of(&x, source.scale, source.image_data_format)?;
+                Ok(of_array(&arrays, &x))
+            }
+            Source::Csv(source) => {
+                let path = loading.at(&source.path);
+                let table = CsvTable::infer(&path, &source.options, self.validation_split)?;
+                Ok((CsvTable::count_rows(&path, &source.options)?, vec![table.width()]))
+            }
+            Source::Digits => {
+                let digits = refrain_data::digits()?;
+                Ok((digits.len(), digits.shape.to_vec()))
+            }
+        }
+    }
+
+    /// Bytes that the inputs of so many samples take in memory, by their shape; 0 where they are read
+    /// from the disk in parts.
+    pub(super) fn bytes_in_memory(&self, samples: usize, sample_shape: &[usize]) -> u64 {
+        let numbers =
+            sample_shape.iter().fold(samples as u64, |n, &axis| n.saturating_mul(axis as u64));
+        let memory = Memory { in_memory: self.in_memory, is_verbose: false };
+        if memory.fits("", numbers) { numbers.saturating_mul(size_of::<f32>() as u64) } else { 0 }
+    }
+
+    pub(super) fn reads_files(&self) -> bool {
+        !matches!(self.source, Source::Digits)
+    }
+
+    /// The paths that a recipe names, by their keys.
+    pub(super) fn paths(&self) -> Vec<(&'static str, &Path)> {
+        match &self.source {
+            Source::Digits | Source::Published { path: None, .. } => Vec::new(),
+            Source::Published { path: Some(path), .. } => vec![("path", path)],
+            Source::Npz(source) => vec![("path", &source.path)],
+            Source::Csv(source) => {
+                let test = source.test_path.iter().map(|path| ("test_path", path.as_path()));
+                std::iter::once(("path", source.path.as_path())).chain(test).collect()
+            }
+        }
+    }
+
+    /// Keys that say where data is, not what it is: the data itself is compared.
+    pub(super) const PLACES: [&str; 4] =
+        ["data.path", "data.test_path", "data.url", "data.in_memory"];
+}
+
+fn table_samples(table: &CsvTable, path: &Path, memory: &Memory) -> Result<RecipeSamples> {
+    // A line holds at least a byte and a delimiter for each number, but for what is one-hot.
+    let bytes = path.metadata().map_err(|e| Error::file("read", path, e))?.len();
+    let rows = bytes / (table.columns.len() as u64 * 2).max(1);
+    let most_numbers = rows.saturating_mul(table.width() as u64);
+    let shape = [table.width()];
+    let label = format!("`{}`", path.display());
+    let (samples, targets) = if memory.fits(&label, most_numbers) {
+        let CsvBatch { inputs, targets, .. } = table.read(path)?;
+        (ArrayDataset::new(&shape, inputs)?, targets)
+    } else {
+        let (rows, targets) = converted()?.csv(table, path)?;
+        (ArrayDataset::from_rows(&shape, rows)?, targets)
+    };
+    match &table.target {
+        Target::None => Ok(samples),
+        Target::Names { .. } | Target::Labels { .. } => {
+            samples.labels(targets.iter().map(|&class| class as i64))
+        }
+        Target::Numbers { columns, .. } => samples.targets(&[columns.len()], targets),
+    }
+}
+
+fn digits() -> Result<Loaded> {
+    let digits = refrain_data::digits()?;
+    let [_, height, width] = digits.shape;
+    Ok(Loaded {
+        samples: ArrayDataset::new(&digits.shape, digits.pixels)?.labels(digits.labels)?,
+        test: None,
+        preparation: Preparation::arrays(ArrayPreparation::grey_images(height, width, 16.0)),
+    })
+}

@@ -1,0 +1,59 @@
+//! The recipe's model, with its weights or without.
+
+use refrain_burn::{LayerConfig, Sequential, SequentialBuilder};
+use refrain_core::{Dataset as _, Error, Result};
+
+use super::{Recipe, RecipeData, reader};
+
+impl Recipe {
+    /// The model with its initial weights, and normalizations adapted to `data`.
+    pub(super) fn build(&self, data: &RecipeData) -> Result<Sequential> {
+        let sample_shape = data.sample_shape();
+        let model = builder(sample_shape, &self.model.layers).build(self.seed);
+        let model = model.map_err(|error| self.in_layer(sample_shape, error))?;
+        // By the part that is trained on: what is held out must not be seen.
+        let adapted =
+            model.adapt(data, self.fit.trained_samples(data.len(), self.data.validation_split));
+        adapted.map_err(|error| error.context(&self.origin))
+    }
+
+    /// The model without weights: shapes and names.
+    pub(super) fn outline(&self, data: &RecipeData) -> Result<Sequential> {
+        self.outline_on(data.sample_shape())
+    }
+
+    /// The same for samples of this shape.
+    pub(super) fn outline_on(&self, sample_shape: &[usize]) -> Result<Sequential> {
+        let model = builder(sample_shape, &self.model.layers).outline();
+        model.map_err(|error| self.in_layer(sample_shape, error))
+    }
+
+    /// Adds line and column of the layer at fault.
+    fn in_layer(&self, sample_shape: &[usize], error: Error) -> Error {
+        // The first with which the layers up to it cannot be built: those in front of it can.
+        let layers = &self.model.layers;
+        let can_be_built = |count: &usize| {
+            layers
+                .get(..*count)
+                .is_some_and(|layers| builder(sample_shape, layers).outline().is_ok())
+        };
+        let counts: Vec<usize> = (1..=layers.len()).collect();
+        let at_fault = counts.partition_point(can_be_built);
+        let place = || {
+            let document = reader::parse(&self.origin, &self.text).ok()?;
+            let model = document.root().ok()?.section("model").ok()??;
+            let layers = model.get("layers")?.items().ok()?;
+            Some(document.place(layers.get(at_fault)?.at()))
+        };
+        match place() {
+            Some((line, column)) => {
+                error.context(format!("{}, line {line}, column {column}", self.origin))
+            }
+            None => error.context(&self.origin),
+        }
+    }
+}
+
+fn builder(sample_shape: &[usize], layers: &[LayerConfig]) -> SequentialBuilder {
+    Sequential::input(sample_shape).layers(layers.iter().cloned())
+}
