@@ -32,6 +32,7 @@ chapters! {
     custom_loop: "custom-loop.md",
     recipes: "recipes.md",
     evaluate: "evaluate.md",
+    learning: "learning.md",
     resuming: "resuming.md",
     from_keras: "from-keras.md",
     exercise: "exercise.md",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use refrain::Recipe;
+use refrain::{AnyLoss, AnyMetric, Recipe};
 
 fn book() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../src")
@@ -226,4 +226,68 @@ fn every_change_by_set_is_one() {
         }
     }
     assert!(changes > 3, "only {changes} changes were found");
+}
+
+/// The tables of `learning.md` name everything that there is, with defaults that are none to write out.
+#[test]
+fn the_reference_of_optimizers_losses_and_metrics_is_true() {
+    let text = include_str!("../../src/learning.md");
+    let data = Recipe::builtin(&[]).unwrap().load_data().unwrap();
+    let described = |key: &str, value: &str| {
+        let changes = [
+            "compile.loss=\"mse\"".to_owned(),
+            "compile.metrics=[]".to_owned(),
+            format!("compile.{key}={value}"),
+        ];
+        let recipe = Recipe::builtin(&changes).unwrap_or_else(|error| panic!("{value}: {error}"));
+        let checkpoints = recipe.checkpoints("runs/a".as_ref(), &data).unwrap();
+        let described = checkpoints.described();
+        described.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>()
+    };
+    let mut seen = Vec::new();
+    for (part, key) in [("Optimizers", "optimizer"), ("Losses", "loss"), ("Metrics", "metrics")] {
+        let part = text.split(&format!("## {part}\n")).nth(1).unwrap();
+        let table = part.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+        for row in table.take_while(|line| line.starts_with('|')) {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            for name in cells[0].split('`').skip(1).step_by(2) {
+                seen.push(name);
+                for (option, default) in defaults(cells[1]) {
+                    let with = |options: &str| match key {
+                        "metrics" => format!("[{{ type = \"{name}\"{options} }}]"),
+                        _ => format!("{{ type = \"{name}\"{options} }}"),
+                    };
+                    let written = with(&format!(", {option} = {default}"));
+                    assert_eq!(described(key, &written), described(key, &with("")), "{written}");
+                }
+            }
+        }
+    }
+    for name in AnyLoss::NAMES.iter().copied().chain(AnyMetric::names()) {
+        assert!(seen.contains(&name), "the guide does not name {name}");
+    }
+}
+
+/// Options of a cell like "`rho` (0.9), `centered` (false: ..)" that have a default.
+fn defaults(cell: &str) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    if cell.contains("required") {
+        return found;
+    }
+    let parts: Vec<&str> = cell.split('`').collect();
+    for (i, option) in parts.iter().enumerate().skip(1).step_by(2) {
+        let Some(after) = parts.get(i + 1).and_then(|text| text.strip_prefix(" (")) else {
+            continue;
+        };
+        // A string stands between backticks of its own.
+        let default = if after.is_empty() { parts[i + 2] } else { after };
+        let default = default.split([',', ';', ':', ')']).next().unwrap().replace('−', "-");
+        let is_value = default.starts_with('"')
+            || matches!(&*default, "true" | "false")
+            || default.parse::<f64>().is_ok();
+        if is_value {
+            found.push((*option, default));
+        }
+    }
+    found
 }

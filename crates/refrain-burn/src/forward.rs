@@ -1,6 +1,7 @@
 //! What a model must be able to do: a forward pass.
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 use refrain_core::Result;
 
 use crate::samples::Samples;
@@ -42,6 +43,17 @@ pub trait Forward: Module + 'static {
     /// The closing activation alone, on logits.
     fn close(&self, logits: Self::Output) -> Self::Output {
         logits
+    }
+
+    /// What the weights themselves cost, `[1]`: added to the mean loss of each batch, in training and in
+    /// evaluation. `None`, the default: nothing.
+    fn penalty(&self) -> Option<Tensor<1>> {
+        None
+    }
+
+    /// The model with weights as it wants them; called after each update. The default leaves them.
+    fn constrained(self) -> Self {
+        self
     }
 
     /// Whether a batch fits the model; asked before each pass, so that a wrong shape is an error

@@ -69,6 +69,31 @@ pub(crate) fn clip<M: Module>(model: &M, gradients: &mut Gradients, clip: Clip) 
     });
 }
 
+/// Divides all gradients.
+pub(crate) fn divide<M: Module>(model: &M, gradients: &mut Gradients, divisor: f64) {
+    each(model, gradients, |gradient| gradient.div_scalar(divisor));
+}
+
+/// For each gradient 0 if all of it is finite, else NaN; on the device.
+pub(crate) fn zeros_of_finite<M: Module>(model: &M, gradients: &Gradients) -> Vec<Tensor<1>> {
+    struct Zeros<'a> {
+        gradients: &'a Gradients,
+        found: Vec<Tensor<1>>,
+    }
+
+    impl ModuleVisitor for Zeros<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.grad(self.gradients) {
+                self.found.push((gradient * 0.0).sum());
+            }
+        }
+    }
+
+    let mut zeros = Zeros { gradients, found: Vec::new() };
+    model.visit(&mut zeros);
+    zeros.found
+}
+
 /// The values times a tensor of one element.
 fn times(values: Tensor<1>, factor: Tensor<1>) -> Tensor<1> {
     let elements = values.dims();
@@ -197,6 +222,37 @@ pub(crate) fn update<M: Module>(
     model.map(&mut Update { gradients, optimizer })
 }
 
+/// The model with every parameter that has a moving average set to it.
+pub(crate) fn with_averages<M: Module>(model: M, optimizer: &dyn Optimizer) -> M {
+    model.map(&mut Averages { optimizer })
+}
+
+struct Averages<'a> {
+    optimizer: &'a dyn Optimizer,
+}
+
+impl ModuleMapper for Averages<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let Some(average) = self.optimizer.average(id) else {
+            return Param::from_mapped_value(id, tensor, mapper);
+        };
+        let average = average.clone();
+        Param::from_mapped_value(id, trained_as(tensor, |_| average), mapper)
+    }
+}
+
+/// New weights in place of others, with gradients as these had them.
+fn trained_as<const D: usize>(tensor: Tensor<D>, new: impl FnOnce(Values) -> Values) -> Tensor<D> {
+    let shape = tensor.dims();
+    let checkpointing = tensor.gradient_checkpointing_strategy();
+    let mut tensor = new(Values::of(tensor.without_autodiff())).into_shape(shape).autodiff();
+    if let Some(strategy) = checkpointing {
+        tensor = tensor.with_gradient_checkpointing_strategy(strategy);
+    }
+    tensor.require_grad()
+}
+
 struct Update<'a> {
     gradients: &'a mut Gradients,
     optimizer: &'a mut dyn Optimizer,
@@ -208,16 +264,8 @@ impl ModuleMapper for Update<'_> {
         let Some(gradient) = tensor.grad_remove(self.gradients) else {
             return Param::from_mapped_value(id, tensor, mapper);
         };
-        let shape = tensor.dims();
-        let checkpointing = tensor.gradient_checkpointing_strategy();
-
-        let weights = Values::of(tensor.without_autodiff());
-        let updated = self.optimizer.update(id, weights, Values::of(gradient));
-
-        let mut tensor = updated.into_shape(shape).autodiff();
-        if let Some(strategy) = checkpointing {
-            tensor = tensor.with_gradient_checkpointing_strategy(strategy);
-        }
-        Param::from_mapped_value(id, tensor.require_grad(), mapper)
+        let gradient = Values::of(gradient);
+        let updated = trained_as(tensor, |weights| self.optimizer.update(id, weights, gradient));
+        Param::from_mapped_value(id, updated, mapper)
     }
 }

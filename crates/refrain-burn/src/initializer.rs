@@ -99,32 +99,18 @@ impl Initializer {
         (0..filters).flat_map(of_filter).collect()
     }
 
-    /// The kernels of a depthwise convolution, `[channels × multiplier, area]`. As in Keras, each
-    /// output is taken to see all channels.
-    pub(crate) fn depthwise(
-        self,
-        channels: usize,
-        multiplier: usize,
-        area: usize,
-        rng: &mut Stream,
-    ) -> Vec<f32> {
-        let kernel = self.spread([channels * area, multiplier], area, rng);
-        let mut kernels = Vec::with_capacity(kernel.len());
-        for channel in kernel.chunks(area * multiplier) {
-            for i in 0..multiplier {
-                kernels.extend(channel.iter().skip(i).step_by(multiplier));
-            }
-        }
-        kernels
-    }
-
     /// Values of this shape; none where the stream has none.
     pub(crate) fn fill(self, shape: [usize; 2], rng: &mut Stream) -> Vec<f32> {
         self.spread(shape, 1, rng)
     }
 
     /// A kernel `[inputs, outputs]` where each input reaches `area` times as many outputs.
-    fn spread(self, [inputs, outputs]: [usize; 2], area: usize, rng: &mut Stream) -> Vec<f32> {
+    pub(crate) fn spread(
+        self,
+        [inputs, outputs]: [usize; 2],
+        area: usize,
+        rng: &mut Stream,
+    ) -> Vec<f32> {
         let Some(rng) = &mut rng.0 else {
             return Vec::new();
         };

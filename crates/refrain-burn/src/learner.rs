@@ -10,10 +10,10 @@ use crate::gradients::{self, Kept};
 use crate::losses::Loss;
 use crate::metrics::Metric;
 use crate::optimizer_state;
-use crate::optimizers::Optimizer;
+use crate::optimizers::{LossScale, Optimizer, ParameterInfo};
 use crate::samples::Samples;
-use crate::step_state::{self, StepState};
-use crate::weights;
+use crate::step_state::{self, Counted, StepState};
+use crate::weights::{self, Shapes};
 
 /// A Burn module with its loss, metrics and optimizer.
 ///
@@ -36,9 +36,11 @@ pub struct BurnLearner<M: Forward, S: Loss<M::Output>> {
     gradient_batches: usize,
     /// Of batches whose update was put off.
     kept: Kept,
-    /// Sums over samples since the last reset, on the device: the loss, then each metric.
+    /// Sums over samples since the last reset, on the device: the loss's one, then each metric's.
     sums: Vec<Tensor<1>>,
     samples: usize,
+    /// The sum of the samples' weights; of samples without one, their number.
+    weight: f64,
     /// With autodiff.
     device: Device,
     /// The same device without.
@@ -48,8 +50,9 @@ pub struct BurnLearner<M: Forward, S: Loss<M::Output>> {
 
 impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
     /// A learner of `model`. The learning rate is handed to each step.
-    pub fn new(model: M, optimizer: Box<dyn Optimizer>, loss: S) -> Self {
+    pub fn new(model: M, mut optimizer: Box<dyn Optimizer>, loss: S) -> Self {
         let model = model.train();
+        optimizer.meet(&weights::parameter_infos(&model));
         let device = model.devices().into_iter().next().unwrap_or_default().autodiff();
         let logits_loss = model.closing_activation().and_then(|closing| loss.on_logits(closing));
         Self {
@@ -64,6 +67,7 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             kept: Kept::default(),
             sums: Vec::new(),
             samples: 0,
+            weight: 0.0,
             plain_device: device.clone().without_autodiff(),
             device,
             device_reads: 0,
@@ -84,6 +88,21 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
     /// After a panic in the middle of an update.
     pub fn into_model(self) -> Result<M> {
         self.model.map(|model| model.valid()).ok_or_else(lost_model)
+    }
+
+    /// How many numbers the optimizer will remember once it has made a step; known before.
+    ///
+    /// # Errors
+    /// After a panic in the middle of an update.
+    pub fn optimizer_state_len(&self) -> Result<usize> {
+        let model = self.model()?;
+        let mut shapes = Shapes::default();
+        model.visit(&mut shapes);
+        let is_trained =
+            |parameter: &ParameterInfo| shapes.trained.iter().any(|(id, _)| *id == parameter.id);
+        let parameters = weights::parameter_infos(model);
+        let trained = parameters.iter().filter(|parameter| is_trained(parameter));
+        Ok(trained.map(|one| self.optimizer.state_len(one)).fold(0, usize::saturating_add))
     }
 
     /// How often values were read back from the device so far: once for each reading of metrics,
@@ -125,6 +144,13 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             largest.check(classes)?;
         }
         loss.check(&outputs, &targets)?;
+        for metric in &self.metrics {
+            if let (Some(largest), Some(classes)) =
+                (batch.largest_label, metric.label_classes(&outputs))
+            {
+                largest.check(classes)?;
+            }
+        }
 
         let mut metrics = Vec::with_capacity(self.metrics.len());
         if !self.metrics.is_empty() {
@@ -135,29 +161,53 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             }
             let targets = targets.clone().onto(plain);
             for metric in &self.metrics {
-                metrics.push(metric.values(outputs.clone(), targets.clone()).sum());
+                metric.check_batch(&outputs, &targets)?;
+                let mut values = metric.values(outputs.clone(), targets.clone());
+                if let Some(weights) = sample_weight.filter(|_| metric.is_weighted()) {
+                    let [samples, sums] = values.dims();
+                    let weights = weights_on(weights, samples, plain)?.unsqueeze_dim::<2>(1);
+                    values = values * weights.expand([samples, sums]);
+                }
+                metrics.push(values.sum_dim(0).squeeze_dim(0));
             }
         }
         let targets = targets.onto(device);
-        let loss = match sample_weight {
-            None => loss.sum(outputs, targets),
-            Some(weights) => weigh(loss.forward(outputs, targets), weights)?.sum(),
+        let (loss, weight) = match sample_weight {
+            None => (loss.sum(outputs, targets), samples as f64),
+            Some(weights) => {
+                let weight = weights.iter().map(|weight| f64::from(*weight)).sum();
+                (weigh(loss.forward(outputs, targets), weights)?.sum(), weight)
+            }
         };
-        Ok(Compared { loss, metrics, samples })
+        // A batch's loss is the mean of its sum, and the penalty is no matter of its size.
+        let loss = match model.penalty() {
+            Some(penalty) => loss + penalty * samples as f64,
+            None => loss,
+        };
+        Ok(Compared { loss, metrics, samples, weight })
     }
 
     /// Adds a batch to the running sums.
-    fn accumulate(&mut self, loss: Tensor<1>, metrics: Vec<Tensor<1>>, samples: usize) {
-        let batch = std::iter::once(loss).chain(metrics);
+    fn accumulate(&mut self, batch: Compared) -> Result {
+        let Compared { loss, metrics, samples, weight } = batch;
+        let sums: Vec<_> = std::iter::once(loss).chain(metrics).collect();
+        if self.sums.iter().zip(&sums).any(|(before, new)| before.dims() != new.dims()) {
+            return Err(Error::data(
+                "a metric has another number of sums than in the batches before; the same options \
+                 must give the same number",
+            ));
+        }
         self.sums = if self.sums.is_empty() {
-            batch.collect()
+            sums
         } else {
-            std::mem::take(&mut self.sums).into_iter().zip(batch).map(|(a, b)| a + b).collect()
+            std::mem::take(&mut self.sums).into_iter().zip(sums).map(|(a, b)| a + b).collect()
         };
         self.samples += samples;
+        self.weight += weight;
+        Ok(())
     }
 
-    /// Reads one-element tensors. The one place, beside the weights, where values leave the
+    /// Reads tensors, one after the other. The one place, beside the weights, where values leave the
     /// device.
     fn read(&mut self, scalars: Vec<Tensor<1>>) -> Result<Vec<f64>> {
         self.device_reads += 1;
@@ -202,6 +252,7 @@ struct Compared {
     loss: Tensor<1>,
     metrics: Vec<Tensor<1>>,
     samples: usize,
+    weight: f64,
 }
 
 impl<M: Forward, S: Loss<M::Output>> ModelAccess for BurnLearner<M, S> {
@@ -264,13 +315,21 @@ impl<M: Forward, S: Loss<M::Output>> ModelAccess for BurnLearner<M, S> {
         if self.samples == 0 {
             return Ok(());
         }
+        let lengths: Vec<usize> = self.sums.iter().map(|sum| sum.dims()[0]).collect();
         let sums = self.read(self.sums.clone())?;
-        let mut means = sums.into_iter().map(|sum| sum / self.samples as f64);
-        if let Some(loss) = means.next() {
-            logs.insert("loss", loss);
+        let mut rest = sums.as_slice();
+        let mut sums = lengths.into_iter().filter_map(|length| {
+            let (own, others) = rest.split_at_checked(length)?;
+            rest = others;
+            Some(own)
+        });
+        let samples = self.samples as f64;
+        if let Some([loss]) = sums.next() {
+            logs.insert("loss", loss / samples);
         }
-        for (metric, mean) in self.metrics.iter().zip(means) {
-            logs.insert(metric.name(), metric.of_mean(mean));
+        for (metric, sums) in self.metrics.iter().zip(sums) {
+            let weight = if metric.is_weighted() { self.weight } else { samples };
+            logs.insert(metric.name(), metric.result(sums, weight));
         }
         Ok(())
     }
@@ -288,6 +347,19 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
             return Err(Error::config(format!(
                 "two metrics are named `{}`; track it once, or give one another name",
                 twice[0]
+            )));
+        }
+        // Keys that logs have beside loss and metrics.
+        let is_taken = |name: &&String| {
+            ["learning_rate", "epoch", "timestamp", "non_finite"].contains(&name.as_str())
+                || name.starts_with("val_")
+                || name.is_empty()
+        };
+        if let Some(name) = names.iter().find(is_taken) {
+            return Err(Error::config(format!(
+                "a metric is named `{name}`, which is no name for one: logs have `learning_rate`, \
+                 `epoch`, `timestamp` and `non_finite` of their own, and put `val_` in front of those \
+                 of validation; give it another"
             )));
         }
         let (trained, frozen) = weights::count(self.model()?);
@@ -310,17 +382,27 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
         // For dropout and whatever else draws from the device's random numbers.
         self.plain_device.seed(step.seed);
         let pass = Pass::training(step.seed);
-        let Compared { loss, metrics, samples } =
-            self.compare(self.model()?, batch, pass, step.sample_weight)?;
+        let mut compared = self.compare(self.model()?, batch, pass, step.sample_weight)?;
+        let (loss, samples) = (compared.loss.clone(), compared.samples);
         if !loss.is_tracked() {
             return Err(Error::engine(
                 "the loss does not depend on the model's weights; does `forward` detach them?",
             ));
         }
         // Divided by the number of samples and not by the sum of their weights, as in Keras.
-        self.gradients = Some(loss.clone().div_scalar(samples as f64).backward());
+        let loss = loss.div_scalar(samples as f64);
+        let gradients = match self.optimizer.current_loss_scale().map(LossScale::factor) {
+            None => loss.backward(),
+            Some(factor) => {
+                let mut gradients = loss.mul_scalar(factor).backward();
+                gradients::divide(self.model()?, &mut gradients, factor);
+                gradients
+            }
+        };
+        self.gradients = Some(gradients);
         self.gradient_batches = 1;
-        self.accumulate(loss.without_autodiff(), metrics, samples);
+        compared.loss = compared.loss.without_autodiff();
+        self.accumulate(compared)?;
         Ok(samples)
     }
 
@@ -333,12 +415,33 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
         self.inference = None;
         self.merge_kept()?;
         let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
+        if self.optimizer.current_loss_scale().is_some_and(LossScale::is_dynamic) {
+            let zeros = gradients::zeros_of_finite(self.model()?, &gradients);
+            let is_finite = self.read(zeros)?.iter().all(|zero| *zero == 0.0);
+            self.optimizer.adapt_loss_scale(is_finite);
+            if !is_finite {
+                // The scale was too large: it is halved, and this step is not made.
+                return Ok(());
+            }
+        }
         let model = self.model.take().ok_or_else(lost_model)?;
         if let Some(clip) = self.optimizer.clip() {
             gradients::clip(&model, &mut gradients, clip);
         }
         self.optimizer.begin_step(learning_rate);
-        self.model = Some(gradients::update(model, &mut gradients, &mut *self.optimizer));
+        let model = gradients::update(model, &mut gradients, &mut *self.optimizer);
+        self.model = Some(model.constrained());
+        Ok(())
+    }
+
+    fn end_training(&mut self) -> Result {
+        let has_average = |id| self.optimizer.average(id).is_some();
+        if !weights::parameters(self.model()?).iter().any(|one| has_average(one.id)) {
+            return Ok(());
+        }
+        self.inference = None;
+        let model = self.model.take().ok_or_else(lost_model)?;
+        self.model = Some(gradients::with_averages(model, &*self.optimizer));
         Ok(())
     }
 
@@ -357,9 +460,9 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     fn evaluate(&mut self, batch: Self::Batch, sample_weight: Option<&[f32]>) -> Result<usize> {
         self.inference()?;
         let model = self.inference.as_ref().ok_or_else(lost_model)?;
-        let Compared { loss, metrics, samples } =
-            self.compare(model, batch, Pass::inference(), sample_weight)?;
-        self.accumulate(loss, metrics, samples);
+        let compared = self.compare(model, batch, Pass::inference(), sample_weight)?;
+        let samples = compared.samples;
+        self.accumulate(compared)?;
         Ok(samples)
     }
 
@@ -379,18 +482,21 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     fn reset_metrics(&mut self) {
         self.sums.clear();
         self.samples = 0;
+        self.weight = 0.0;
     }
 
     fn step_state(&self) -> Result<Weights> {
         let names = self.metric_names();
-        step_state::export(self.model()?, &names, &self.sums, self.samples, &self.kept)
+        let counted = Counted { samples: self.samples, weight: self.weight };
+        step_state::export(self.model()?, &names, &self.sums, counted, &self.kept)
     }
 
     fn set_step_state(&mut self, state: &Weights) -> Result {
         let names = self.metric_names();
-        let StepState { sums, samples, kept } =
+        let StepState { sums, counted, kept } =
             step_state::import(self.model()?, &names, &self.plain_device, state)?;
-        (self.sums, self.samples, self.kept) = (sums, samples, kept);
+        (self.sums, self.kept) = (sums, kept);
+        (self.samples, self.weight) = (counted.samples, counted.weight);
         Ok(())
     }
 }
@@ -409,7 +515,12 @@ where
 
 /// The values times the samples' weights.
 fn weigh(values: Tensor<1>, weights: &[f32]) -> Result<Tensor<1>> {
-    let samples = values.dims()[0];
+    let weights = weights_on(weights, values.dims()[0], &values.device())?;
+    Ok(values * weights)
+}
+
+/// The weights of so many samples.
+fn weights_on(weights: &[f32], samples: usize, device: &Device) -> Result<Tensor<1>> {
     if weights.len() != samples {
         return Err(Error::data(format!(
             "{} sample weights for {samples} samples; there must be one for each",
@@ -417,9 +528,8 @@ fn weigh(values: Tensor<1>, weights: &[f32]) -> Result<Tensor<1>> {
         )));
     }
     let data = TensorData::new(weights.to_vec(), [samples]);
-    let device = values.device();
     let weights = Tensor::<1>::from_data(data, &device.clone().without_autodiff());
-    Ok(values * weights.onto(&device))
+    Ok(weights.onto(device))
 }
 
 fn lost_model() -> Error {

@@ -45,16 +45,19 @@ mod learner;
 mod weights;
 
 mod activation;
+mod constraint;
 mod initializer;
 mod kernels;
 pub mod layers;
+pub mod nn;
+mod regularizer;
 mod sequential;
 mod simd;
 mod step_state;
 mod summary;
 
 pub mod losses;
-mod metrics;
+pub mod metrics;
 mod optimizer_state;
 pub mod optimizers;
 
@@ -66,6 +69,7 @@ mod targets;
 pub use activation::Activation;
 pub use any_tensor::AnyTensor;
 pub use burn;
+pub use constraint::Constraint;
 pub use dataset::{ArrayDataset, Batch, FromArray};
 pub use forward::{ClosingActivation, Forward, Pass};
 pub use initializer::Initializer;
@@ -73,18 +77,22 @@ pub use layers::LayerConfig;
 pub use learner::BurnLearner;
 pub use losses::{
     AnyLoss, BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
-    CategoricalFocalCrossentropy, CategoricalHinge, CosineSimilarity, CustomLoss, Hinge, Huber,
-    KlDivergence, LogCosh, Loss, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError,
-    MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy, SquaredHinge,
+    CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, CategoricalHinge, Circle,
+    CosineSimilarity, CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError,
+    MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError, Poisson,
+    SparseCategoricalCrossentropy, SquaredHinge, Tversky,
 };
 pub use metrics::{
-    Accuracy, AnyMetric, BinaryAccuracy, Metric, RootMeanSquaredError, TopKCategoricalAccuracy,
+    Accuracy, AnyMetric, Auc, BinaryAccuracy, CategoricalAccuracy, ConfusionMatrix, FBetaScore,
+    MeanIoU, Metric, Precision, R2Score, Recall, RootMeanSquaredError, TopKCategoricalAccuracy,
 };
 pub use optimizers::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, Optimizer, OptimizerSlot,
-    OptimizerState, RmsProp, Sgd, Values,
+    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Group, Lamb, Lion, LossScale, Muon,
+    Nadam, Optimizer, OptimizerSlot, OptimizerState, ParameterGroups, ParameterInfo, RmsProp,
+    ScheduleFreeAdamW, Sgd, Values,
 };
+pub use regularizer::Regularizer;
 pub use samples::Samples;
 pub use sequential::{Sequential, SequentialBuilder};
 pub use summary::{Summary, SummaryRow};
-pub use targets::{FromTargets, Targets};
+pub use targets::{ClassRows, FromTargets, Targets};

@@ -1,4 +1,4 @@
-//! An optimizer's state by names: `dense.weight/velocity`, and `step`.
+//! An optimizer's state by names: `dense.weight/velocity`, `step`, and other numbers.
 
 use std::collections::HashSet;
 
@@ -15,13 +15,16 @@ const MOMENTUM: &str = "momentum";
 
 /// What `optimizer` remembers of the parameters of `model`. One read from the device.
 pub(crate) fn export<M: Module>(model: &M, optimizer: &dyn Optimizer) -> Result<Weights> {
-    let OptimizerState { step, momentum, mut slots } = optimizer.state();
+    let OptimizerState { step, momentum, numbers, mut slots } = optimizer.state();
     let mut tensors = Vec::with_capacity(slots.len() + 2);
     if let Some(step) = step {
         tensors.push(scalar(STEP, WeightDtype::U64, step.to_le_bytes()));
     }
     if let Some(momentum) = momentum {
         tensors.push(scalar(MOMENTUM, WeightDtype::F64, momentum.to_le_bytes()));
+    }
+    for (name, number) in numbers {
+        tensors.push(scalar(&name, WeightDtype::F64, number.to_le_bytes()));
     }
     slots.sort_by(|a, b| a.name.cmp(&b.name));
     let mut transaction = Transaction::default();
@@ -31,8 +34,12 @@ pub(crate) fn export<M: Module>(model: &M, optimizer: &dyn Optimizer) -> Result<
             slots.into_iter().partition(|slot| slot.parameter == id);
         slots = rest;
         for OptimizerSlot { name: slot, values, .. } in of_it {
+            // Some keep less than a number for each element.
+            let elements = values.elements();
+            let is_whole = elements == shape.iter().product::<usize>();
+            let shape = if is_whole { shape.clone() } else { vec![elements] };
             transaction = transaction.register(values.into_tensor());
-            shapes.push((format!("{name}/{slot}"), shape.clone()));
+            shapes.push((format!("{name}/{slot}"), shape));
         }
     }
     let read = transaction.try_execute().map_err(|error| {
@@ -67,6 +74,10 @@ pub(crate) fn import<M: Module>(
             MOMENTUM => {
                 state.momentum = Some(f64::from_le_bytes(scalar_bytes(tensor, WeightDtype::F64)?));
             }
+            name if !name.contains('/') => {
+                let number = f64::from_le_bytes(scalar_bytes(tensor, WeightDtype::F64)?);
+                state.numbers.insert(name.to_owned(), number);
+            }
             _ => state.slots.push(slot(&parameters, tensor)?),
         }
     }
@@ -81,7 +92,9 @@ fn slot(parameters: &[Parameter], tensor: &WeightTensor) -> Result<OptimizerSlot
         return Err(misfit(tensor, "belongs to no parameter of the model"));
     };
     let Parameter { id, shape, dtype, device, .. } = parameter;
-    if tensor.shape != *shape {
+    // How many numbers a slot without the parameter's shape must have, the optimizer knows.
+    let is_list = tensor.shape.len() == 1;
+    if tensor.shape != *shape && !is_list {
         let problem = format!("has the shape {:?}, and the parameter's is {shape:?}", tensor.shape);
         return Err(misfit(tensor, &problem));
     }
@@ -89,12 +102,12 @@ fn slot(parameters: &[Parameter], tensor: &WeightTensor) -> Result<OptimizerSlot
         let problem = format!("is {:?}, and the parameter is {dtype:?}", tensor.dtype);
         return Err(misfit(tensor, &problem));
     }
-    let bytes = bytes_of(shape, tensor.dtype);
+    let bytes = bytes_of(&tensor.shape, tensor.dtype);
     if tensor.bytes.len() != bytes {
         let problem = format!("has {} bytes; allowed: {bytes}", tensor.bytes.len());
         return Err(misfit(tensor, &problem));
     }
-    let elements: usize = shape.iter().product();
+    let elements: usize = tensor.shape.iter().product();
     let data = TensorData::from_bytes_vec(tensor.bytes.clone(), [elements], *dtype);
     let values = Values::of(Tensor::<1>::from_data(data, (device, *dtype)));
     Ok(OptimizerSlot { parameter: *id, name: name.to_owned(), values })

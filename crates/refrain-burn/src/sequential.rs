@@ -1,20 +1,22 @@
 //! A stack of layers: the model of a recipe.
 
-use std::collections::{HashMap, HashSet};
-
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
 };
 use burn::tensor::{Device, Tensor};
-use refrain_core::{Error, Escaped, Result};
+use refrain_core::{Dataset, Error, Result};
 
 use crate::activation::Activation;
 use crate::any_tensor::AnyTensor;
+use crate::dataset::Batch;
 use crate::forward::{ClosingActivation, Forward, Pass};
 use crate::initializer::Seed;
-use crate::layers::{self, Kind, Layer, LayerConfig, Place};
+use crate::layers::{self, Kind, Layer, LayerConfig, Stack};
 use crate::summary::{Summary, SummaryRow};
 use crate::weights::Shapes;
+
+/// Samples of a batch in which normalizations see data.
+const ADAPTED_AT_ONCE: usize = 256;
 
 /// A stack of layers, each taking what the one before gives.
 ///
@@ -41,7 +43,7 @@ use crate::weights::Shapes;
 #[derive(Clone, Debug)]
 pub struct Sequential {
     input_shape: Vec<usize>,
-    layers: Vec<Layer>,
+    stack: Stack,
 }
 
 /// The layers of a [`Sequential`] to be.
@@ -70,19 +72,19 @@ impl Sequential {
 
     /// Shape of the output for one sample.
     pub fn output_shape(&self) -> &[usize] {
-        self.layers.last().map_or(&self.input_shape, |layer| &layer.output_shape)
+        self.stack.output_shape().unwrap_or(&self.input_shape)
     }
 
     /// Names of the layers, in order.
     pub fn layer_names(&self) -> impl Iterator<Item = &str> {
-        self.layers.iter().map(|layer| layer.name.as_str())
+        self.stack.layers.iter().map(|layer| layer.name.as_str())
     }
 
     /// Layers, shapes and numbers of weights; displays as Keras' `summary()`.
     pub fn summary(&self) -> Summary {
-        let kept = layers::kept(&self.layers);
+        let kept = layers::kept(&self.stack.layers);
         // Without autodiff every weight looks frozen; `train` shows what training would see.
-        let layers = self.clone().train().layers;
+        let layers = self.clone().train().stack.layers;
         let row = |(layer, kept): (Layer, usize)| {
             let mut shapes = Shapes::default();
             layer.kind.visit(&mut shapes);
@@ -93,7 +95,6 @@ impl Sequential {
                 output_shape: layer.output_shape,
                 parameters: trainable.saturating_add(shapes.frozen),
                 trainable,
-                trained_shapes: shapes.trained,
                 kept,
             }
         };
@@ -103,17 +104,46 @@ impl Sequential {
         Summary { trainable, non_trainable: parameters - trainable, rows }
     }
 
-    /// The same stack with each layer's weights changed.
-    fn map_layers(mut self, mut change: impl FnMut(&str, Kind) -> Kind) -> Self {
-        let layers = self.layers.into_iter();
-        let change = |layer: Layer| Layer { kind: change(&layer.name, layer.kind), ..layer };
-        self.layers = layers.map(change).collect();
-        self
-    }
-
-    /// Layers that have weights.
-    fn weighted(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(|layer| layer.kind.has_weights())
+    /// The same model with each [normalization](crate::layers::Normalization) adapted to the first
+    /// `samples` of `data`: to the mean and the variance of what comes in. Layers before it are run as
+    /// in prediction. Does nothing where there is none, or where mean and variance were given.
+    ///
+    /// Reads the samples once for each such layer.
+    ///
+    /// # Errors
+    /// When the data cannot be had, does not fit the model, or has no samples.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_burn::layers::{Dense, Normalization};
+    /// use refrain_burn::{AnyTensor, ArrayDataset, Sequential, Targets};
+    ///
+    /// let data: ArrayDataset<AnyTensor, Targets> = ArrayDataset::new(&[1], vec![1.0, 3.0, 100.0])?;
+    /// let model = Sequential::input(&[1])
+    ///     .layer(Normalization::new())
+    ///     .layer(Dense::new(1))
+    ///     .build(42)?
+    ///     .adapt(&data, 2)?;
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    pub fn adapt<T, D>(mut self, data: &D, samples: usize) -> Result<Self>
+    where
+        D: Dataset<Batch = Batch<AnyTensor, T>>,
+    {
+        let samples = samples.min(data.len());
+        let mut batches = |visit: &mut dyn FnMut(Tensor<2>) -> Result| {
+            for first in (0..samples).step_by(ADAPTED_AT_ONCE) {
+                let indices: Vec<usize> = (first..(first + ADAPTED_AT_ONCE).min(samples)).collect();
+                let inputs = data.batch(&indices)?.inputs;
+                self.check_input(&inputs)?;
+                visit(inputs.into_rows())?;
+            }
+            Ok(())
+        };
+        let mut stack = self.stack.clone();
+        stack.adapt(&mut batches)?;
+        self.stack = stack;
+        Ok(self)
     }
 }
 
@@ -184,60 +214,8 @@ impl SequentialBuilder {
             )));
         }
 
-        let mut names = Names::default();
-        let mut shape = self.input_shape.clone();
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for (index, config) in (0..).zip(&self.layers) {
-            let place = Place {
-                name: names.name(config)?,
-                type_name: config.type_name(),
-                index,
-                input_shape: &shape,
-                seed,
-                device: &self.device,
-            };
-            let layer = config.build(&place)?;
-            shape.clone_from(&layer.output_shape);
-            layers.push(layer);
-        }
-        Ok(Sequential { input_shape: self.input_shape, layers })
-    }
-}
-
-/// Names of layers: given, or `dense`, `dense_1`, ... as in Keras.
-#[derive(Default)]
-struct Names {
-    counts: HashMap<&'static str, usize>,
-    taken: HashSet<String>,
-}
-
-impl Names {
-    fn name(&mut self, config: &LayerConfig) -> Result<String> {
-        let name = match config.name() {
-            Some(given) => given.to_owned(),
-            None => {
-                let count = self.counts.entry(config.type_name()).or_default();
-                *count += 1;
-                match *count {
-                    1 => config.type_name().to_owned(),
-                    n => format!("{}_{}", config.type_name(), n - 1),
-                }
-            }
-        };
-        // A dot would read as the name of a layer within a layer.
-        if name.is_empty() || name.chars().any(|c| c == '.' || c == '/' || c.is_control()) {
-            return Err(Error::config(format!(
-                "a layer is named `{}`; allowed: at least one character, no dots, slashes or \
-                 control characters",
-                Escaped(&name)
-            )));
-        }
-        if !self.taken.insert(name.clone()) {
-            return Err(Error::config(format!(
-                "two layers are named `{name}`; give one of them another `name`"
-            )));
-        }
-        Ok(name)
+        let stack = Stack::build(&self.layers, &self.input_shape, seed, &self.device)?;
+        Ok(Sequential { input_shape: self.input_shape, stack })
     }
 }
 
@@ -252,11 +230,11 @@ impl Forward for Sequential {
     }
 
     fn pass(&self, input: AnyTensor, pass: Pass) -> Tensor<2> {
-        layers::forward(&self.layers, input.into_rows(), pass)
+        self.stack.forward(input.into_rows(), pass)
     }
 
     fn closing_activation(&self) -> Option<ClosingActivation> {
-        match self.layers.last()?.closing_activation() {
+        match self.stack.layers.last()?.closing_activation() {
             // Of a vector only: along the last axis of an image it is no softmax of the row.
             Activation::Softmax if self.output_shape().len() == 1 => {
                 Some(ClosingActivation::Softmax)
@@ -267,15 +245,25 @@ impl Forward for Sequential {
     }
 
     fn close(&self, logits: Tensor<2>) -> Tensor<2> {
-        match self.layers.last() {
+        match self.stack.layers.last() {
             Some(layer) => layer.closing_activation().forward(logits),
             None => logits,
         }
     }
 
+    fn penalty(&self) -> Option<Tensor<1>> {
+        let mut penalties = Vec::new();
+        self.stack.penalties(&mut penalties);
+        penalties.into_iter().reduce(|sum, penalty| sum + penalty)
+    }
+
+    fn constrained(self) -> Self {
+        Self { stack: self.stack.constrained(), ..self }
+    }
+
     fn check_input(&self, input: &AnyTensor) -> Result {
         if input.sample_shape() == self.input_shape {
-            return match self.layers.first() {
+            return match self.stack.layers.first() {
                 Some(Layer { kind: Kind::Embedding(layer), .. }) => {
                     layer.check(input.clone().into_rows())
                 }
@@ -291,60 +279,44 @@ impl Forward for Sequential {
 }
 
 /// Written by hand because a parameter's path is to be `dense.weight`, and the derived one is
-/// `layers.0.Dense.weight`.
+/// `stack.dense.weight`.
 impl Module for Sequential {
     fn collect_devices(&self, devices: Devices) -> Devices {
-        self.layers.iter().fold(devices, |devices, layer| layer.kind.collect_devices(devices))
+        self.stack.collect_devices(devices)
     }
 
     fn fork(self, device: &Device) -> Self {
-        self.map_layers(|_, layer| layer.fork(device))
+        Self { stack: self.stack.fork(device), ..self }
     }
 
     fn to_device(self, device: &Device) -> Self {
-        self.map_layers(|_, layer| layer.onto(device))
+        Self { stack: self.stack.to_device(device), ..self }
     }
 
     fn train(self) -> Self {
-        self.map_layers(|_, layer| layer.train())
+        Self { stack: self.stack.train(), ..self }
     }
 
     fn valid(&self) -> Self {
-        self.clone().map_layers(|_, layer| layer.valid())
+        Self { stack: self.stack.valid(), input_shape: self.input_shape.clone() }
     }
 
     fn materialize(self) -> Self {
-        self.map_layers(|_, layer| layer.materialize())
+        Self { stack: self.stack.materialize(), ..self }
     }
 
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        for Layer { name, kind, .. } in self.weighted() {
-            visitor.enter_module(name, "Struct:Sequential");
-            kind.visit(visitor);
-            visitor.exit_module(name, "Struct:Sequential");
-        }
+        self.stack.visit(visitor);
     }
 
     fn map<V: ModuleMapper>(self, mapper: &mut V) -> Self {
-        self.map_layers(|name, layer| {
-            if !layer.has_weights() {
-                return layer;
-            }
-            mapper.enter_module(name, "Struct:Sequential");
-            let layer = layer.map(mapper);
-            mapper.exit_module(name, "Struct:Sequential");
-            layer
-        })
+        Self { stack: self.stack.map(mapper), ..self }
     }
 }
 
 impl ModuleDisplayDefault for Sequential {
     fn content(&self, content: Content) -> Option<Content> {
-        self.layers
-            .iter()
-            .fold(content, |content, layer| content.add_formatted(&layer.name))
-            .set_top_level_type("Sequential")
-            .optional()
+        self.stack.content(content)
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the learner keeps between two steps beside weights and optimizer, by names: `sum/loss`,
-//! `samples`, `kept/dense.weight`, `batches`.
+//! `samples`, `weight`, `kept/dense.weight`, `batches`.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
@@ -12,6 +12,7 @@ use crate::weights::{Parameter, bytes_of, parameters, to_weight_dtype};
 
 const SUM: &str = "sum/";
 const SAMPLES: &str = "samples";
+const WEIGHT: &str = "weight";
 const KEPT: &str = "kept/";
 const BATCHES: &str = "batches";
 
@@ -19,8 +20,15 @@ const BATCHES: &str = "batches";
 #[derive(Default)]
 pub(crate) struct StepState {
     pub(crate) sums: Vec<Tensor<1>>,
-    pub(crate) samples: usize,
+    pub(crate) counted: Counted,
     pub(crate) kept: Kept,
+}
+
+/// How many samples the sums are over, and what these weigh together.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counted {
+    pub(crate) samples: usize,
+    pub(crate) weight: f64,
 }
 
 /// One read from the device; nothing where nothing is kept.
@@ -28,14 +36,14 @@ pub(crate) fn export<M: Module>(
     model: &M,
     names: &[String],
     sums: &[Tensor<1>],
-    samples: usize,
+    counted: Counted,
     kept: &Kept,
 ) -> Result<Weights> {
     let mut transaction = Transaction::default();
     let mut shapes = Vec::new();
     for (name, sum) in names.iter().zip(sums) {
         transaction = transaction.register(sum.clone());
-        shapes.push((format!("{SUM}{name}"), vec![1]));
+        shapes.push((format!("{SUM}{name}"), sum.dims().to_vec()));
     }
     for Parameter { id, name, shape, .. } in parameters(model) {
         if let Some(values) = kept.sum(id) {
@@ -49,7 +57,13 @@ pub(crate) fn export<M: Module>(
     let read = transaction.try_execute().map_err(|error| {
         Error::engine("sums and gradients cannot be read from the device").with_source(error)
     })?;
-    let mut tensors = vec![count(SAMPLES, samples), count(BATCHES, kept.batches())];
+    let weight = WeightTensor {
+        name: WEIGHT.to_owned(),
+        shape: Vec::new(),
+        dtype: WeightDtype::F64,
+        bytes: counted.weight.to_le_bytes().to_vec(),
+    };
+    let mut tensors = vec![count(SAMPLES, counted.samples), weight, count(BATCHES, kept.batches())];
     for ((name, shape), data) in shapes.into_iter().zip(read) {
         let dtype = to_weight_dtype(data.dtype())
             .ok_or_else(|| Error::engine(format!("`{name}` is quantised; it cannot be saved")))?;
@@ -73,14 +87,18 @@ pub(crate) fn import<M: Module>(
     let mut kept = Vec::new();
     let mut sums = vec![None; names.len()];
     for tensor in &given.tensors {
-        if tensor.name == SAMPLES || tensor.name == BATCHES {
+        if [SAMPLES, WEIGHT, BATCHES].contains(&tensor.name.as_str()) {
             continue;
         }
         let metric = tensor.name.strip_prefix(SUM);
         let place = metric.and_then(|metric| names.iter().position(|name| name == metric));
         if let Some(sum) = place.and_then(|place| sums.get_mut(place)) {
-            let dtype = float(tensor, &[1])?;
-            let data = TensorData::from_bytes_vec(tensor.bytes.clone(), [1], dtype);
+            // How many sums a metric has shows with the first batch, which is compared with these.
+            let [length] = tensor.shape.as_slice() else {
+                return Err(misfit(tensor, "is no list of sums"));
+            };
+            let dtype = float(tensor, &[*length])?;
+            let data = TensorData::from_bytes_vec(tensor.bytes.clone(), [*length], dtype);
             *sum = Some(Tensor::<1>::from_data(data, (device, dtype)));
             continue;
         }
@@ -93,9 +111,12 @@ pub(crate) fn import<M: Module>(
         let data = TensorData::from_bytes_vec(tensor.bytes.clone(), [elements], dtype);
         kept.push((*id, Values::of(Tensor::<1>::from_data(data, (device, dtype)))));
     }
-    state.samples = counted(given, SAMPLES)?;
+    let samples = counted(given, SAMPLES)?;
+    // Checkpoints of before metrics could be weighted have none.
+    let weight = given.get(WEIGHT).map_or(Ok(samples as f64), weight)?;
+    state.counted = Counted { samples, weight };
     state.kept = Kept::of(kept, counted(given, BATCHES)?);
-    if state.samples > 0 {
+    if samples > 0 {
         let missing = || Error::data("the state does not fit the metrics: a sum is missing");
         state.sums = sums.into_iter().collect::<Option<_>>().ok_or_else(missing)?;
     }
@@ -128,6 +149,12 @@ fn counted(given: &Weights, name: &str) -> Result<usize> {
     let bytes = tensor.and_then(|tensor| tensor.bytes.as_slice().try_into().ok());
     let count = bytes.and_then(|bytes| usize::try_from(u64::from_le_bytes(bytes)).ok());
     count.ok_or_else(|| Error::data(format!("the state does not fit: no count `{name}`")))
+}
+
+fn weight(tensor: &WeightTensor) -> Result<f64> {
+    let bytes = tensor.bytes.as_slice().try_into().ok();
+    let bytes = bytes.filter(|_| tensor.dtype == WeightDtype::F64);
+    bytes.map(f64::from_le_bytes).ok_or_else(|| misfit(tensor, "is no single F64"))
 }
 
 fn misfit(tensor: &WeightTensor, problem: &str) -> Error {

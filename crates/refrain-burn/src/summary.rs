@@ -30,8 +30,6 @@ pub struct SummaryRow {
     pub parameters: usize,
     /// How many of them are trained.
     pub trainable: usize,
-    /// Shapes of those that are trained, in the layer's order.
-    pub trained_shapes: Vec<Vec<usize>>,
     /// About how many numbers a training step keeps of each sample for the backward pass: the
     /// output, and what else the layer's gradient needs.
     pub kept: usize,
@@ -230,7 +228,6 @@ mod tests {
             output_shape: vec![units],
             parameters,
             trainable: parameters,
-            trained_shapes: Vec::new(),
             kept: units,
         };
         let summary = Summary {

@@ -25,6 +25,95 @@ impl Targets {
     }
 }
 
+/// Targets as rows beside a model's outputs; what metrics of classes compare with.
+pub trait ClassRows: Samples + Clone {
+    /// Rows of `columns` numbers. Labels become one-hot rows; for one column they are its numbers.
+    fn class_rows(self, columns: usize) -> Tensor<2>;
+
+    /// The class of each sample: the label, or where a row is largest.
+    fn classes(self) -> Tensor<1, Int>;
+
+    /// Whether these targets go with `[samples, columns]` outputs.
+    ///
+    /// # Errors
+    /// A data error that names both shapes.
+    fn check_class_rows(&self, metric: &str, outputs: [usize; 2]) -> Result;
+}
+
+impl ClassRows for Tensor<1, Int> {
+    fn class_rows(self, columns: usize) -> Tensor<2> {
+        if columns == 1 {
+            return self.float().unsqueeze_dim(1);
+        }
+        let [samples] = self.dims();
+        let classes = Tensor::<1, Int>::arange(0..columns as i64, &self.device());
+        let labels = self.unsqueeze_dim::<2>(1).expand([samples, columns]);
+        labels.equal(classes.unsqueeze_dim::<2>(0).expand([samples, columns])).float()
+    }
+
+    fn classes(self) -> Tensor<1, Int> {
+        self
+    }
+
+    fn check_class_rows(&self, metric: &str, outputs: [usize; 2]) -> Result {
+        if self.samples() == outputs[0] {
+            return Ok(());
+        }
+        Err(Error::data(format!(
+            "{metric}: {} outputs and {} labels; there must be one label for each",
+            outputs[0],
+            self.samples()
+        )))
+    }
+}
+
+impl ClassRows for Tensor<2> {
+    fn class_rows(self, _: usize) -> Tensor<2> {
+        self
+    }
+
+    fn classes(self) -> Tensor<1, Int> {
+        match self.dims() {
+            [_, 1] => self.int().squeeze_dim(1),
+            _ => self.argmax(1).squeeze_dim(1),
+        }
+    }
+
+    fn check_class_rows(&self, metric: &str, outputs: [usize; 2]) -> Result {
+        if self.dims() == outputs {
+            return Ok(());
+        }
+        Err(Error::data(format!(
+            "{metric}: outputs have the shape {outputs:?} and targets {:?}; they must be equal, or \
+             the targets class labels",
+            self.dims()
+        )))
+    }
+}
+
+impl ClassRows for Targets {
+    fn class_rows(self, columns: usize) -> Tensor<2> {
+        match self {
+            Targets::Labels(labels) => labels.class_rows(columns),
+            Targets::Rows(rows) => rows.class_rows(columns),
+        }
+    }
+
+    fn classes(self) -> Tensor<1, Int> {
+        match self {
+            Targets::Labels(labels) => labels,
+            Targets::Rows(rows) => rows.classes(),
+        }
+    }
+
+    fn check_class_rows(&self, metric: &str, outputs: [usize; 2]) -> Result {
+        match self {
+            Targets::Labels(labels) => labels.check_class_rows(metric, outputs),
+            Targets::Rows(rows) => rows.check_class_rows(metric, outputs),
+        }
+    }
+}
+
 /// Targets that can be made of host arrays; what a loss asks of
 /// [`ArrayDataset`](crate::ArrayDataset).
 pub trait FromTargets: Samples {

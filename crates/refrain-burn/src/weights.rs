@@ -8,6 +8,8 @@ use burn::tensor::{Bool, BoolStore, DType, Device, Int, Shape, Tensor, TensorDat
 use refrain_core::weights::{WeightDtype, WeightTensor, Weights};
 use refrain_core::{Error, Escaped, Result, list_names};
 
+use crate::optimizers::ParameterInfo;
+
 /// How many of the tensors that do not fit a message names.
 const NAMED_AT_MOST: usize = 5;
 
@@ -110,13 +112,13 @@ pub(crate) fn count<M: Module>(model: &M) -> (usize, usize) {
 /// What a model with autodiff trains, by shape, and how much it does not. Counts do not overflow.
 #[derive(Default)]
 pub(crate) struct Shapes {
-    pub(crate) trained: Vec<Vec<usize>>,
+    pub(crate) trained: Vec<(ParamId, Vec<usize>)>,
     pub(crate) frozen: usize,
 }
 
 impl Shapes {
     pub(crate) fn trained_len(&self) -> usize {
-        self.trained.iter().map(|shape| len(shape)).fold(0, usize::saturating_add)
+        self.trained.iter().map(|(_, shape)| len(shape)).fold(0, usize::saturating_add)
     }
 }
 
@@ -124,7 +126,7 @@ impl ModuleVisitor for Shapes {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape = param.lazy_shape().to_vec();
         if param.is_require_grad() {
-            self.trained.push(shape);
+            self.trained.push((param.id, shape));
         } else {
             self.frozen = self.frozen.saturating_add(len(&shape));
         }
@@ -176,6 +178,12 @@ pub(crate) fn parameters<M: Module>(model: &M) -> Vec<Parameter> {
     let mut parameters = Parameters::default();
     model.visit(&mut parameters);
     parameters.found
+}
+
+/// What an optimizer is told of them.
+pub(crate) fn parameter_infos<M: Module>(model: &M) -> Vec<ParameterInfo> {
+    let info = |Parameter { id, name, shape, .. }| ParameterInfo { id, name, shape };
+    parameters(model).into_iter().map(info).collect()
 }
 
 #[derive(Default)]

@@ -55,6 +55,7 @@ fn findings_have_code_place_and_fix_and_training_takes_the_same() {
         ("log_file = \"experiment_log.json\"", "log_file = \"training_from_json.png\"", "same-file", true, "a file of its own", 44),
         ("batch_size = 128", "batch_size = 2000", "batch-larger-than-data", false, "1437", 26),
         ("units = 10", "units = 9", "loss-mismatch", true, "label 9", 21),
+        ("metrics = [\"accuracy\"]", "metrics = [{ type = \"precision\", class_id = 10 }]", "metric-mismatch", true, "class_id is 10", 22),
         ("units = 10", "units = 12", "units-not-classes", false, "units = 10", 11),
         (", activation = \"softmax\"", "", "logits-as-probabilities", false, "from_logits = true", 21),
         ("loss = \"sparse_categorical_crossentropy\"", "loss = { type = \"sparse_categorical_crossentropy\", from_logits = true }", "softmax-from-logits", false, "leave from_logits out", 21),

@@ -329,8 +329,8 @@ fn a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used() {
 #[test]
 fn a_second_process_is_refused_and_the_first_is_not_disturbed() {
     let place = place();
-    place.run(&train("whole", &["--set", "fit.epochs=40"])).ok();
-    let first = place.start(&train("run", &["--set", "fit.epochs=40"]), "Epoch 2/");
+    place.run(&train("whole", &["--set", "fit.epochs=150"])).ok();
+    let first = place.start(&train("run", &["--set", "fit.epochs=150"]), "Epoch 2/");
     let holder = format!("in use by process {}", first.child.id());
     let recipe = fs::read(place.path("run/recipe.toml")).unwrap();
     let lock = fs::read(place.path("run/run.lock")).unwrap();

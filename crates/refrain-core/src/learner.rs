@@ -137,6 +137,16 @@ pub trait Learner: ModelAccess {
     /// When there are no gradients.
     fn apply_gradients(&mut self, learning_rate: f64) -> Result;
 
+    /// Called once after the last step of a run that did not fail, before callbacks are told that it
+    /// ended: for what an optimizer leaves to the end, such as a moving average that the weights
+    /// become. Does nothing by default.
+    ///
+    /// # Errors
+    /// When there is no model.
+    fn end_training(&mut self) -> Result {
+        Ok(())
+    }
+
     /// Throws the gradients away, those that were kept too.
     fn clear_gradients(&mut self);
 

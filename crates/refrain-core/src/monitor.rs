@@ -186,9 +186,12 @@ fn direction_of(name: &str) -> Option<Direction> {
         "binary_focal_crossentropy",
         "categorical_crossentropy",
         "categorical_focal_crossentropy",
+        "categorical_generalized_cross_entropy",
         "categorical_hinge",
         "ce",
+        "circle",
         "crossentropy",
+        "dice",
         "hinge",
         "huber",
         "kl_divergence",
@@ -208,6 +211,7 @@ fn direction_of(name: &str) -> Option<Direction> {
         "root_mean_squared_error",
         "sparse_categorical_crossentropy",
         "squared_hinge",
+        "tversky",
     ];
     let name = name.strip_prefix("val_").unwrap_or(name);
     if UP.contains(&name) {

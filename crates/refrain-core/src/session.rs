@@ -550,7 +550,8 @@ impl<'t, L: Learner> Session<'t, L> {
         if self.failure.is_none() {
             // Before callbacks are told: some of them set the model to what the run is to leave.
             let saved = self.save_end(&ending);
-            let _ = self.keep(saved);
+            let ended = saved.and_then(|()| self.trainer.learner.end_training());
+            let _ = self.keep(ended);
         }
         let failure = self.failure.take();
         let outcome = failure.as_ref().map_or(ending.outcome(), Outcome::Failed);

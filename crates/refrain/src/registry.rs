@@ -19,8 +19,8 @@ use refrain_plot::{LrFinder, TrainingPlot};
 ///     fn name(&self) -> String {
 ///         "confidence".into()
 ///     }
-///     fn values(&self, outputs: Tensor<2>, _: Targets) -> Tensor<1> {
-///         outputs.max_dim(1).squeeze_dim(1)
+///     fn values(&self, outputs: Tensor<2>, _: Targets) -> Tensor<2> {
+///         outputs.max_dim(1)
 ///     }
 /// }
 ///

@@ -65,6 +65,31 @@ const LAYERS: &[&str] = &[
     "type = 'spatial_dropout2d', rate = 0.5",
     "type = 'gaussian_noise', stddev = 0.1",
     "type = 'rescaling', scale = 2.0, offset = -1.0",
+    "type = 'dense', units = 4, activation = 'glu'",
+    "type = 'activation', activation = 'glu'",
+    "type = 'conv1d', filters = 2, kernel_size = 3, padding = 'causal'",
+    "type = 'conv1d', filters = 4, kernel_size = 2, groups = 4, strides = 3, activation = 'softmax'",
+    "type = 'conv1d', filters = 2, kernel_size = 9",
+    "type = 'conv2d_transpose', filters = 2, kernel_size = 3, strides = 2, output_padding = 1",
+    "type = 'conv2d_transpose', filters = 2, kernel_size = 2, padding = 'same', dilation_rate = 3",
+    "type = 'max_pooling1d', pool_size = 3, strides = 2, padding = 'same'",
+    "type = 'average_pooling1d', pool_size = 4",
+    "type = 'global_average_pooling1d'",
+    "type = 'global_max_pooling1d'",
+    "type = 'bidirectional', layer = { type = 'lstm', units = 2, return_sequences = true }, merge_mode = 'sum'",
+    "type = 'bidirectional', layer = { type = 'gru', units = 2 }",
+    "type = 'multi_head_attention', num_heads = 2, key_dim = 3, value_dim = 2, use_causal_mask = true",
+    "type = 'multi_head_attention', num_heads = 1, key_dim = 2, dropout = 0.5",
+    "type = 'residual', layers = [{ type = 'activation', activation = 'relu' }]",
+    "type = 'residual', layers = [{ type = 'conv2d', filters = 1, kernel_size = 3, padding = 'same' }]",
+    "type = 'residual', layers = [{ type = 'lstm', units = 8, return_sequences = true }, { type = 'dropout', rate = 0.1 }]",
+    "type = 'residual', layers = [{ type = 'dense', units = 5 }]",
+    "type = 'normalization'",
+    "type = 'normalization', mean = [1.0, 2.0], variance = [1.0, 2.0]",
+    "type = 'random_flip'",
+    "type = 'random_translation', height_factor = 0.2, width_factor = 0.2, fill_mode = 'constant'",
+    "type = 'random_rotation', factor = 0.1, interpolation = 'nearest'",
+    "type = 'random_zoom', height_factor = 0.2, fill_mode = 'wrap'",
 ];
 
 /// Behind what is tried, so that a loss can be taken of it.
@@ -175,17 +200,32 @@ fn every_layer_on_every_shape() {
     // Else it was not tried.
     let never: Vec<_> = LAYERS.iter().filter(|layer| !trained.contains(layer)).collect();
     println!("{never:#?}");
-    assert_eq!(never.len(), 5, "these fit no shape: {never:#?}");
+    assert_eq!(never.len(), 7, "these fit no shape: {never:#?}");
     assert!(trained.len() > 150 && refused > 100, "{} trained, {refused} refused", trained.len());
+}
+
+/// Shape of what a layer makes of samples of this shape, where it takes them.
+fn output(shape: &[usize], layer: &str) -> Option<Vec<usize>> {
+    let layers = format!("{{ type = 'reshape', target_shape = {shape:?} }}, {{ {layer} }}, {END}");
+    let summary = recipe(&layers, &[]).unwrap().summary().ok()?;
+    Some(summary.model.rows[1].output_shape.clone())
 }
 
 #[test]
 fn every_layer_behind_every_other() {
     let data = digits();
     let (mut trained, mut refused) = (0, 0);
+    // What comes in is a shape, whatever made it; but a convolution and a pooling are one operation.
+    let mut tried: Vec<Vec<usize>> = SHAPES.iter().map(|shape| shape.to_vec()).collect();
     for first in LAYERS {
-        for second in LAYERS {
-            for shape in [&[1, 8, 8][..], &[8, 8], &[64]] {
+        for shape in [&[1, 8, 8][..], &[4, 4, 4], &[8, 8], &[64]] {
+            let Some(output) = output(shape, first) else { continue };
+            let is_convolution = first.contains("conv2d'");
+            if tried.contains(&output) && !is_convolution {
+                continue;
+            }
+            tried.push(output);
+            for second in LAYERS {
                 match check(shape, &[first, second], &data) {
                     Fate::Trains => trained += 1,
                     Fate::Refused(_) => refused += 1,
@@ -193,7 +233,8 @@ fn every_layer_behind_every_other() {
             }
         }
     }
-    assert!(trained > 1000 && refused > 1000, "{trained} trained, {refused} refused");
+    println!("{trained} trained, {refused} refused");
+    assert!(trained > 500 && refused > 500, "{trained} trained, {refused} refused");
 }
 
 #[test]
@@ -222,6 +263,12 @@ fn sizes_beyond_all_bounds() {
         ("{ type = 'reshape', target_shape = [8, 8] }, { type = 'lstm', units = 1099511627776 }", &["layer 2 `lstm`", "8 features", "1099511627776 units", "8 GiB", "units up to 23170"]),
         ("{ type = 'reshape', target_shape = [8, 8] }, { type = 'gru', units = 26755, return_sequences = true }", &["layer 2 `gru`", "units up to 26754"]),
         ("{ type = 'group_normalization', groups = 1099511627776 }", &["layer 1 `group_normalization`", "groups is 1099511627776", "[1, 8, 8]"]),
+        ("{ type = 'reshape', target_shape = [8, 8] }, { type = 'conv1d', filters = 1099511627776, kernel_size = 3 }", &["layer 2 `conv1d`", "1099511627776 filters", "8 GiB", "filters up to 89478485"]),
+        ("{ type = 'reshape', target_shape = [8, 8] }, { type = 'conv1d', filters = 1, kernel_size = 2147483647, padding = 'same' }", &["layer 2 `conv1d`", "8 GiB"]),
+        ("{ type = 'conv2d_transpose', filters = 1, kernel_size = 3, strides = 1099511627776 }", &["layer 1 `conv2d_transpose`", "strides", "2147483647"]),
+        ("{ type = 'conv2d_transpose', filters = 1, kernel_size = 3, strides = 100000 }", &["layer 1 `conv2d_transpose`", "allowed: up to 2147483647 elements"]),
+        ("{ type = 'reshape', target_shape = [8, 8] }, { type = 'multi_head_attention', num_heads = 1099511627776, key_dim = 1099511627776 }", &["layer 2 `multi_head_attention`", "1099511627776 heads", "8 GiB"]),
+        ("{ type = 'reshape', target_shape = [8, 8] }, { type = 'bidirectional', layer = { type = 'lstm', units = 1099511627776 } }", &["layer 2 `bidirectional`", "1099511627776 units", "8 GiB"]),
         ("{ type = 'embedding', input_dim = 1099511627776, output_dim = 1099511627776 }", &["layer 1 `embedding`", "8 GiB"]),
         ("{ type = 'embedding', input_dim = 1, output_dim = 2147483647 }", &["layer 1 `embedding`", "[1, 8, 8, 2147483647]"]),
     ];
@@ -257,6 +304,8 @@ fn windows_far_larger_than_the_image_take_no_longer() {
         "{ type = 'max_pooling2d', pool_size = 2147483647, padding = 'same' }",
         "{ type = 'average_pooling2d', pool_size = 2147483647, padding = 'same' }",
         "{ type = 'max_pooling2d', pool_size = [1, 8], strides = 1099511627776 }",
+        "{ type = 'reshape', target_shape = [8, 8] }, { type = 'max_pooling1d', pool_size = 2147483647, padding = 'same' }",
+        "{ type = 'reshape', target_shape = [8, 8] }, { type = 'average_pooling1d', pool_size = 1099511627776, padding = 'same' }",
     ] {
         let recipe = recipe(&format!("{layer}, {END}"), &[]).unwrap();
         match fate(&recipe, &data) {
@@ -265,6 +314,10 @@ fn windows_far_larger_than_the_image_take_no_longer() {
         }
     }
 }
+
+/// Losses that take class labels.
+const LABELS: [&str; 3] =
+    ["sparse_categorical_crossentropy", "circle", "categorical_generalized_cross_entropy"];
 
 #[test]
 fn every_loss_and_metric_on_every_output() {
@@ -286,13 +339,16 @@ fn every_loss_and_metric_on_every_output() {
             let more = [format!("compile.loss='{loss}'"), "compile.metrics=[]".into()];
             let recipe = recipe(layers, &more).unwrap();
             let fate = fate(&recipe, &data);
-            let takes_labels = *loss == "sparse_categorical_crossentropy";
-            let is_binary = loss.starts_with("binary_") || *loss == "bce";
-            let trains = match width {
-                10 | 12 => takes_labels,
-                // Any number can be met; but the digits are ten classes.
-                1 => !takes_labels && !is_binary && !loss.contains("categorical"),
-                _ => false,
+            // The digits are ten classes, one a sample.
+            let trains = match (LABELS.contains(loss), width) {
+                (_, 0) => false,
+                (true, 1 | 9) => *loss == "circle",
+                (true, _) => true,
+                // Any number can be met.
+                (false, 1) => {
+                    !loss.starts_with("binary_") && *loss != "bce" && !loss.contains("categorical")
+                }
+                (false, _) => false,
             };
             assert!((fate == Fate::Trains) == trains, "{loss}, {layers}: {fate:?}");
             if let Fate::Refused(error) = fate {
@@ -303,10 +359,13 @@ fn every_loss_and_metric_on_every_output() {
     for metric in refrain::AnyMetric::NAMES {
         for (layers, width) in outputs.into_iter().filter(|(_, width)| matches!(width, 1 | 10)) {
             let loss = if width == 1 { "mse" } else { "sparse_categorical_crossentropy" };
-            let more = [format!("compile.loss='{loss}'"), format!("compile.metrics=['{metric}']")];
+            let more = [
+                format!("compile.loss='{loss}'"),
+                format!("compile.metrics=[{{ type = '{metric}', name = 'm' }}]"),
+            ];
             let fate = fate(&recipe(layers, &more).unwrap(), &data);
             if let Fate::Refused(error) = fate {
-                assert!(error.contains(&format!("metric `{metric}`")), "{metric}: {error}");
+                assert!(error.contains("metric `m`"), "{metric}: {error}");
             }
         }
     }
@@ -345,7 +404,7 @@ fn every_loss_and_metric_on_rows_of_targets() {
         for loss in refrain::AnyLoss::NAMES {
             let recipe = table(folder.path(), targets, units, loss, "accuracy");
             let data = recipe.load_data();
-            if loss.starts_with("sparse") {
+            if LABELS.contains(loss) {
                 let Ok(data) = data else { continue };
                 let fate = fate(&recipe, &data);
                 assert_ne!(fate, Fate::Trains, "{loss}");
@@ -367,6 +426,7 @@ fn every_loss_and_metric_on_rows_of_targets() {
             }
         }
         for metric in refrain::AnyMetric::NAMES {
+            // The loss fits; metrics may not.
             let recipe = table(folder.path(), targets, targets, "mse", metric);
             if let Fate::Refused(error) = fate(&recipe, &recipe.load_data().unwrap()) {
                 assert!(error.contains(&format!("metric `{metric}`")), "{metric}: {error}");

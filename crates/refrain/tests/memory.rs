@@ -32,6 +32,9 @@ fn weights_and_optimizer_state_are_as_estimated() {
         "'lion'",
         "'ftrl'",
         "'lamb'",
+        "'adafactor'",
+        "'muon'",
+        "{ type = 'adam', use_ema = true }",
     ] {
         let set = [
             layers.to_owned(),

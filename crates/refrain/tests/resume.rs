@@ -25,8 +25,9 @@ use refrain::plot::{LrFinder, TrainingPlot};
 use refrain::prelude::*;
 use refrain::schedule::OneCycle;
 use refrain::{
-    Activation, Adadelta, Adagrad, AdamW, Adamax, Batch, BuildContext, BurnLearner, FromArray,
-    Ftrl, History, Lamb, Learner, Lion, Nadam, Recipe, Registry, RmsProp, StopHandle,
+    Activation, Adadelta, Adafactor, Adagrad, AdamW, Adamax, Auc, Batch, BuildContext, BurnLearner,
+    FromArray, Ftrl, Group, History, Lamb, Learner, Lion, LossScale, Muon, Nadam, ParameterGroups,
+    Recipe, Registry, RmsProp, ScheduleFreeAdamW, StopHandle,
 };
 
 const FEATURES: usize = 6;
@@ -243,6 +244,7 @@ where
 {
     Trainer::compile(network(), optimizer, SparseCategoricalCrossentropy::new())
         .metric(Accuracy::new())
+        .metric(Auc::new().num_thresholds(10))
 }
 
 /// The optimizers with all that they can remember, and a schedule that sets the momentum.
@@ -265,6 +267,19 @@ fn optimizers() -> Vec<(&'static str, MakeTrainer)> {
         ("lion", || compile(Lion::new(0.01).clipvalue(0.1))),
         ("ftrl", || compile(Ftrl::new(0.1).l1_regularization_strength(1e-3))),
         ("lamb", || compile(Lamb::new(0.01).weight_decay(0.01))),
+        ("adafactor", || compile(Adafactor::new(0.1))),
+        ("muon", || compile(Muon::new(0.01).exclude_layers(["dense_1"]))),
+        ("schedule_free_adamw", || compile(ScheduleFreeAdamW::new(0.01).warmup_steps(7))),
+        ("averages", || compile(Sgd::new(0.1).use_ema(0.9).ema_overwrite_frequency(7))),
+        ("a loss scale", || {
+            let scale = LossScale::dynamic().dynamic_growth_steps(3);
+            compile(Sgd::new(0.1).momentum(0.9).loss_scale(scale))
+        }),
+        ("groups", || {
+            let last = Group::new(["dense_1"], Adam::new(0.01).use_ema(0.5));
+            let biases = Group::new(["*.bias"], Sgd::default()).learning_rate_scale(2.0);
+            compile(ParameterGroups::new(Sgd::new(0.1).momentum(0.9)).group(last).group(biases))
+        }),
         ("sgd in one cycle", || compile(Sgd::new(one_cycle()).momentum(0.9))),
         ("adam in one cycle", || compile(Adam::new(one_cycle()))),
     ]
@@ -297,11 +312,14 @@ fn a_default_that_is_written_out_is_no_change() {
         ("lion", "beta_1 = 0.9, beta_2 = 0.99"),
         ("ftrl", "learning_rate_power = -0.5, beta = 0, l1_regularization_strength = 0"),
         ("lamb", "beta_1 = 0.9, beta_2 = 0.999, epsilon = 1e-7"),
+        ("adafactor", "beta_2_decay = -0.8, relative_step = true, use_ema = false"),
+        ("muon", "momentum = 0.95, nesterov = true, exclude_layers = []"),
+        ("schedule_free_adamw", "learning_rate = 0.0025, warmup_steps = 0"),
     ] {
         let written = format!("{{ type = \"{name}\", {written} }}");
         assert_eq!(described(name, "mse"), described(&written, "mse"), "{name}");
         let decayed = written.replace(" }", ", weight_decay = 0.5, clipnorm = 2.0 }");
-        if name != "adamw" {
+        if !["adamw", "muon"].contains(&name) {
             assert_ne!(described(name, "mse"), described(&decayed, "mse"), "{name}");
         }
     }
@@ -310,9 +328,39 @@ fn a_default_that_is_written_out_is_no_change() {
         ("categorical_crossentropy", "label_smoothing = 0.0, from_logits = false"),
         ("binary_focal_crossentropy", "alpha = 0.25, gamma = 2, apply_class_balancing = false"),
         ("categorical_focal_crossentropy", "alpha = 0.25, from_logits = false"),
+        ("tversky", "alpha = 0.5, beta = 0.5, per_sample = false"),
+        ("circle", "gamma = 80, margin = 0.4, remove_diagonal = true"),
     ] {
         let written = format!("{{ type = \"{name}\", {written} }}");
         assert_eq!(described("sgd", name), described("sgd", &written), "{name}");
+    }
+}
+
+#[test]
+fn options_of_metrics_are_part_of_what_describes_a_run() {
+    let described = |metric: &str| {
+        let recipe = Recipe::builtin(&[format!("compile.metrics=[{metric}]")]).unwrap();
+        let data = recipe.load_data().unwrap();
+        let checkpoints = recipe.checkpoints("runs/a".as_ref(), &data).unwrap();
+        let described = checkpoints.described();
+        described.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<Vec<_>>()
+    };
+    for (name, same, other) in [
+        ("auc", "curve = \"ROC\", num_thresholds = 200", "curve = \"PR\""),
+        ("f1_score", "average = \"macro\"", "average = \"micro\""),
+        ("precision", "", "thresholds = 0.25"),
+        ("huber", "delta = 1.0", "delta = 2.0"),
+        ("top_k_categorical_accuracy", "k = 5", "k = 3"),
+        ("r2_score", "class_aggregation = \"uniform_average\"", "name = \"r2\""),
+        ("mean_io_u", "", "target_class_ids = [0]"),
+    ] {
+        let table = |options: &str| {
+            let comma = if options.is_empty() { "" } else { ", " };
+            described(&format!("{{ type = \"{name}\"{comma}{options} }}"))
+        };
+        let plain = described(&format!("\"{name}\""));
+        assert_eq!(plain, table(same), "{name}");
+        assert_ne!(plain, table(other), "{name}");
     }
 }
 

@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn::tensor::module;
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, ConvTransposeOptions, MaxPoolOptions};
 
 use super::conv2d::Conv2d;
 use super::recurrence::{Cell, Recurrence};
@@ -24,6 +24,30 @@ pub(super) fn conv2d(
         Some(pool) => max_pool2d(x, pool),
         None => x,
     }
+}
+
+pub(super) fn conv2d_transpose(x: Tensor<2>, weight: Tensor<4>, conv: &Conv2d) -> Tensor<2> {
+    let Windows { input, output: [height, width], strides, dilation, padding, .. } = conv.windows;
+    let options = ConvTransposeOptions::new(strides, [0, 0], [0, 0], dilation, conv.groups);
+    let samples = x.dims()[0];
+    let x = x.reshape([samples, conv.filters, height, width]);
+    // Whole, then cut to what the convolution would have seen, or widened.
+    let x = module::conv_transpose2d(x, weight, None, options);
+    let x = cut(x, 2, padding[0].0, input[0]);
+    rows(cut(x, 3, padding[1].0, input[1]))
+}
+
+/// So many places from `first` on; zeros behind the end.
+fn cut(x: Tensor<4>, axis: usize, first: usize, len: usize) -> Tensor<4> {
+    let there = x.dims()[axis].saturating_sub(first).min(len);
+    let x = x.narrow(axis, first, there);
+    if there == len {
+        return x;
+    }
+    let mut shape = x.dims();
+    shape[axis] = len - there;
+    let zeros = Tensor::zeros(shape, &x.device());
+    Tensor::cat(vec![x, zeros], axis)
 }
 
 pub(super) fn max_pool2d(x: Tensor<2>, windows: &Windows) -> Tensor<2> {

@@ -49,6 +49,7 @@ pub(crate) struct Backward {
 /// What of the forward pass the backward pass needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Kept<'a> {
+    /// Empty where the gradient of the weight is not wanted; that of the bias is 0 then, too.
     pub input: &'a [f32],
     pub weight: &'a [f32],
     /// Of the forward pass.
@@ -57,7 +58,8 @@ pub(crate) struct Kept<'a> {
 }
 
 impl Conv2d {
-    fn input_len(&self) -> usize {
+    /// Of one sample.
+    pub(super) fn input_len(&self) -> usize {
         self.windows.channels * self.windows.input[0] * self.windows.input[1]
     }
 
@@ -118,11 +120,11 @@ impl Conv2d {
     /// the bits depend on the number of threads alone.
     pub(crate) fn backward(&self, kept: Kept<'_>, gradient: &[f32], wants_input: bool) -> Backward {
         let Kept { input, weight, output, largest } = kept;
-        let samples = input.len() / self.input_len();
+        let samples = gradient.len() / self.output_len().max(1);
         let columns = Columns::new(&self.windows, self.windows.channels / self.groups);
         let kernels = wants_input.then(|| Kernels::by_input(self, weight));
         let each = self.samples_each(samples, rayon::current_num_threads());
-        let mut by_input = wants_input.then(|| vec![0.0; input.len()]);
+        let mut by_input = wants_input.then(|| vec![0.0; samples * self.input_len()]);
         let pass = |part: usize, by_input: &mut [f32]| {
             let first = part * each;
             let last = (first + each).min(samples);
@@ -131,7 +133,7 @@ impl Conv2d {
                 conv: self,
                 columns: &columns,
                 kernels: kernels.as_ref(),
-                input: &input[of(self.input_len())],
+                input: input.get(of(self.input_len())).unwrap_or_default(),
                 gradient: &gradient[of(self.output_len())],
                 output: output.get(of(self.output_len())).unwrap_or_default(),
                 largest: largest.get(of(self.output_len())).unwrap_or_default(),
@@ -349,7 +351,8 @@ impl WithSimd for BackwardTask<'_> {
         let positions = conv.positions();
         // Zeros up to here make whole vectors of each filter's gradients.
         let padded = positions.next_multiple_of(MAX_LANES);
-        let samples = input.len() / inputs;
+        let samples = gradient.len() / outputs.max(1);
+        let wants_weight = !input.is_empty();
         let chunk = (CHUNK / (columns.len + filters * padded)).clamp(1, samples.max(1));
 
         let mut by_weight = vec![0.0; conv.filters * depth];
@@ -364,7 +367,9 @@ impl WithSimd for BackwardTask<'_> {
                 for sample in 0..chunk {
                     let image = (first + sample) * inputs + group * channels;
                     let buffer = &mut buffers[sample * columns.len..][..columns.len];
-                    columns.fill(simd, &input[image..image + channels], buffer);
+                    if wants_weight {
+                        columns.fill(simd, &input[image..image + channels], buffer);
+                    }
 
                     let from = (first + sample) * outputs + group * (outputs / groups);
                     let from = from..from + outputs / groups;
@@ -377,9 +382,12 @@ impl WithSimd for BackwardTask<'_> {
                         target,
                         padded,
                     );
-                    let by_bias = &mut by_bias[group * filters..][..filters];
-                    for (sum, gradients) in by_bias.iter_mut().zip(target.chunks_exact(padded)) {
-                        *sum += total(simd, gradients);
+                    if wants_weight {
+                        let by_bias = &mut by_bias[group * filters..][..filters];
+                        for (sum, gradients) in by_bias.iter_mut().zip(target.chunks_exact(padded))
+                        {
+                            *sum += total(simd, gradients);
+                        }
                     }
 
                     if let Some(kernels) = kernels {
@@ -396,10 +404,12 @@ impl WithSimd for BackwardTask<'_> {
                         columns.fold(simd, &by_columns, &mut by_input[image..image + channels]);
                     }
                 }
-                let by_weight = &mut by_weight[group * filters * depth..][..filters * depth];
-                let (buffers, gradients) =
-                    (&buffers[..chunk * columns.len], &gradients[..chunk * filters * padded]);
-                weigh(simd, columns, buffers, gradients, padded, by_weight);
+                if wants_weight {
+                    let by_weight = &mut by_weight[group * filters * depth..][..filters * depth];
+                    let (buffers, gradients) =
+                        (&buffers[..chunk * columns.len], &gradients[..chunk * filters * padded]);
+                    weigh(simd, columns, buffers, gradients, padded, by_weight);
+                }
             }
         }
         (by_weight, by_bias)

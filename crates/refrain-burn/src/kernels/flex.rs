@@ -151,6 +151,84 @@ impl<const N: usize> Backward<Flex, N> for Conv2dBackward {
     }
 }
 
+/// The transposed convolution; `None` where no kernel of ours works.
+pub(super) fn conv2d_transpose(
+    x: &Tensor<2>,
+    weight: &Tensor<4>,
+    conv: &Conv2d,
+) -> Option<Tensor<2>> {
+    let at = place(x)?;
+    if place(weight) != Some(at) {
+        return None;
+    }
+    let (x, weight) = (x.clone(), weight.clone());
+    if at == Place::Plain {
+        let x = x.try_into_primitive::<Flex>().ok()?.to_contiguous();
+        let weight = weight.try_into_primitive::<Flex>().ok()?.to_contiguous();
+        return Some(Tensor::from_primitive::<Flex>(transpose_forward(&x, &weight, conv)));
+    }
+    let (x, x_node) = x.try_into_primitive::<Tracked>().ok()?.into_parts();
+    let (weight, weight_node) = weight.try_into_primitive::<Tracked>().ok()?.into_parts();
+    let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+    let output = transpose_forward(&x, &weight, conv);
+    let nodes = [x_node, weight_node];
+    let prepared = TransposeBackward.prepare::<NoCheckpointing>(nodes).compute_bound();
+    let output = match prepared.stateful() {
+        OpsKind::Tracked(prepared) => {
+            prepared.finish(TransposeState { x, weight, conv: *conv }, output)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    };
+    Some(Tensor::from_primitive::<Tracked>(output))
+}
+
+/// The gradient of the input of the convolution that `conv` describes.
+fn transpose_forward(x: &FlexTensor, weight: &FlexTensor, conv: &Conv2d) -> FlexTensor {
+    let kept = Kept { input: &[], weight: weight.storage::<f32>(), output: &[], largest: &[] };
+    let output = conv.backward(kept, x.storage::<f32>(), true).input.unwrap_or_default();
+    let rows = [x.layout().shape()[0], conv.input_len()];
+    FlexTensor::from_data(TensorData::new(output, rows))
+}
+
+#[derive(Debug)]
+struct TransposeBackward;
+
+#[derive(Clone, Debug)]
+struct TransposeState {
+    x: FlexTensor,
+    weight: FlexTensor,
+    conv: Conv2d,
+}
+
+impl Backward<Flex, 2> for TransposeBackward {
+    type State = TransposeState;
+
+    fn backward(
+        self,
+        ops: Ops<TransposeState, 2>,
+        gradients: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let TransposeState { x, weight, conv } = ops.state;
+        let [by_input, by_weight] = ops.parents;
+        let kernel = weight.storage::<f32>();
+        if let Some(node) = by_input {
+            let values = conv.forward(gradient.storage::<f32>(), kernel, None).output;
+            let values = TensorData::new(values, x.layout().shape().clone());
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
+        }
+        if let Some(node) = by_weight {
+            // Input and gradient of the convolution have changed places.
+            let input = gradient.storage::<f32>();
+            let kept = Kept { input, weight: kernel, output: &[], largest: &[] };
+            let values = conv.backward(kept, x.storage::<f32>(), false).weight;
+            let values = TensorData::new(values, weight.layout().shape().clone());
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
+        }
+    }
+}
+
 /// The outputs of all steps; `None` where no kernel of ours works.
 pub(super) fn recurrence(
     x: &Tensor<2>,

@@ -29,6 +29,13 @@ pub(crate) fn conv2d(
         .unwrap_or_else(|| composed::conv2d(x, weight, bias, conv))
 }
 
+/// The transposed convolution: what the convolution that `conv` describes would give back as the
+/// gradient of its input, were `x` that of its output.
+pub(crate) fn conv2d_transpose(x: Tensor<2>, weight: Tensor<4>, conv: &Conv2d) -> Tensor<2> {
+    flex::conv2d_transpose(&x, &weight, conv)
+        .unwrap_or_else(|| composed::conv2d_transpose(x, weight, conv))
+}
+
 /// The largest of each window.
 pub(crate) fn max_pool2d(x: Tensor<2>, windows: &Windows) -> Tensor<2> {
     composed::max_pool2d(x, windows)

@@ -148,6 +148,59 @@ fn convolutions_on_several_threads() {
     }
 }
 
+/// Ours and Burn's, values and gradients, where outputs are cut off or are beyond the last kernel, too.
+#[test]
+fn transposed_convolutions_of_many_shapes() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let device = Device::flex().autodiff();
+    for _ in 0..80 {
+        let mut pick = |range: std::ops::RangeInclusive<usize>| rng.random_range(range);
+        let (channels, filters, samples) = (pick(1..=9), pick(1..=5), pick(1..=7));
+        let (output, size) = ([pick(1..=9), pick(1..=12)], [pick(1..=4), pick(1..=4)]);
+        let strides = if pick(0..=1) == 0 { [pick(1..=3), pick(1..=3)] } else { [1, 1] };
+        let dilation = if strides == [1, 1] { [pick(1..=2), pick(1..=2)] } else { [1, 1] };
+        let (mut input, mut padding) = ([0; 2], [(0, 0); 2]);
+        for axis in 0..2 {
+            let covered = (size[axis] - 1) * dilation[axis] + 1;
+            let whole = (output[axis] - 1) * strides[axis] + covered;
+            let before = pick(0..=covered - 1).min(whole - 1);
+            input[axis] = pick((whole - before).saturating_sub(2).max(1)..=whole - before + 1);
+            padding[axis] = (before, (whole - before).saturating_sub(input[axis]));
+        }
+        let windows =
+            Windows { channels: filters, input, output, size, strides, dilation, padding };
+        let conv = Conv2d { windows, filters: channels, groups: 1, relu: false, pool: None };
+        let columns = channels * output[0] * output[1];
+        let outputs = filters * input[0] * input[1];
+        let kernel = [channels, filters, size[0], size[1]];
+        let x = TensorData::new(random(&mut rng, samples * columns), [samples, columns]);
+        let weight = TensorData::new(random(&mut rng, kernel.iter().product()), kernel);
+        let upstream = TensorData::new(random(&mut rng, samples * outputs), [samples, outputs]);
+        let both = [true, false].map(|ours| {
+            let x = Tensor::<2>::from_data(x.clone(), &device).require_grad();
+            let weight = Tensor::<4>::from_data(weight.clone(), &device).require_grad();
+            let output = if ours {
+                flex::conv2d_transpose(&x, &weight, &conv).unwrap()
+            } else {
+                composed::conv2d_transpose(x.clone(), weight.clone(), &conv)
+            };
+            let upstream = Tensor::<2>::from_data(upstream.clone(), &device);
+            let gradients = (output.clone() * upstream).sum().backward();
+            [
+                floats(&output),
+                floats(&x.grad(&gradients).unwrap()),
+                floats(&weight.grad(&gradients).unwrap()),
+            ]
+        });
+        let [ours, burns] = both;
+        for ((ours, burns), name) in
+            ours.iter().zip(&burns).zip(["output", "by input", "by weight"])
+        {
+            assert_close(ours, burns, &format!("{samples} samples, {conv:?}: {name}"));
+        }
+    }
+}
+
 /// Outputs and the gradient of the input are each sample's own; the gradients of weights are summed
 /// by threads, always in the same order.
 #[test]

@@ -2,14 +2,15 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{log_softmax, softmax};
 use refrain_core::Result;
 
+use super::kernel_options::{KernelOptions, kernel_options};
+use super::rules::Rules;
 use super::windows::{Asked, HeightWidth, Padding, Windows};
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
-use crate::initializer::{Initializer, stream};
+use crate::initializer::stream;
 use crate::kernels;
 
 /// Slides kernels over images: `activation(input ∗ weight + bias)`.
@@ -43,11 +44,8 @@ pub struct Conv2d {
     dilation_rate: HeightWidth,
     groups: usize,
     pub(super) activation: Activation,
-    use_bias: bool,
-    kernel_initializer: Initializer,
-    bias_initializer: Initializer,
-    /// Kernels for each channel, where each sees one channel alone.
-    depth_multiplier: Option<usize>,
+    pub(super) options: KernelOptions,
+    pub(super) rules: Rules,
 }
 
 impl Conv2d {
@@ -62,10 +60,8 @@ impl Conv2d {
             dilation_rate: 1.into(),
             groups: 1,
             activation: Activation::Linear,
-            use_bias: true,
-            kernel_initializer: Initializer::GlorotUniform,
-            bias_initializer: Initializer::Zeros,
-            depth_multiplier: None,
+            options: KernelOptions::default(),
+            rules: Rules::default(),
         }
     }
 
@@ -108,40 +104,11 @@ impl Conv2d {
         self
     }
 
-    /// Whether a bias is added. Default true.
-    pub fn use_bias(mut self, use_bias: bool) -> Self {
-        self.use_bias = use_bias;
-        self
-    }
-
-    /// How the kernel begins. Default `glorot_uniform`.
-    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
-        self.kernel_initializer = initializer;
-        self
-    }
-
-    /// How the bias begins. Default `zeros`.
-    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
-        self.bias_initializer = initializer;
-        self
-    }
-
-    /// So many kernels for each of the input's channels.
-    pub(super) fn depthwise(self, channels: usize, depth_multiplier: usize) -> Self {
-        let filters = channels * depth_multiplier;
-        Self { filters, groups: channels, depth_multiplier: Some(depth_multiplier), ..self }
-    }
+    kernel_options!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv2dLayer, Vec<usize>)> {
-        let windows = Asked {
-            option: "kernel_size",
-            size: self.kernel_size,
-            strides: self.strides,
-            dilation: self.dilation_rate,
-            padding: self.padding,
-        }
-        .on(place)?;
+        let windows = self.windows(place)?;
         let (filters, groups, channels) = (self.filters, self.groups, windows.channels);
         if filters == 0 {
             return Err(place.error("filters is 0; allowed: 1 or more"));
@@ -151,12 +118,6 @@ impl Conv2d {
                 "groups is {groups}; allowed: what divides both its {filters} filters and the \
                  {channels} channels of its input of shape {:?}",
                 place.input_shape
-            )));
-        }
-        if windows.strides != [1, 1] && windows.dilation != [1, 1] {
-            return Err(place.error(format!(
-                "strides are {:?} and dilation_rate is {:?}; allowed: one of them other than 1",
-                windows.strides, windows.dilation
             )));
         }
         let [height, width] = windows.size;
@@ -179,19 +140,31 @@ impl Conv2d {
         let output_shape = windows.output_shape(filters, place)?;
 
         let mut rng = stream(place.seed, place.index);
-        let kernel = match self.depth_multiplier {
-            None => self.kernel_initializer.filters(inputs, filters, area, &mut rng),
-            Some(multiplier) => {
-                self.kernel_initializer.depthwise(channels, multiplier, area, &mut rng)
-            }
-        };
+        let kernel = self.options.kernel_initializer.filters(inputs, filters, area, &mut rng);
         let weight = place.weight(kernel, [filters, channels / groups, height, width]);
-        let bias = self.use_bias.then(|| {
-            let bias = self.bias_initializer.fill([filters, 1], &mut rng);
-            place.weight(bias, [filters])
-        });
-        let layer = Conv2dLayer { weight, bias, activation: self.activation, windows, groups };
-        Ok((layer, output_shape))
+        let bias = self.options.bias([filters], &mut rng, place);
+        let conv = Convolution { activation: self.activation, windows, groups };
+        Ok((Conv2dLayer { weight, bias, conv }, output_shape))
+    }
+
+    /// The windows on the images that come into `place`.
+    pub(super) fn windows(&self, place: &Place<'_>) -> Result<Windows> {
+        place.check_elementwise(self.activation)?;
+        let windows = Asked {
+            option: "kernel_size",
+            size: self.kernel_size,
+            strides: self.strides,
+            dilation: self.dilation_rate,
+            padding: self.padding,
+        }
+        .on(place)?;
+        if windows.strides != [1, 1] && windows.dilation != [1, 1] {
+            return Err(place.error(format!(
+                "strides are {:?} and dilation_rate is {:?}; allowed: one of them other than 1",
+                windows.strides, windows.dilation
+            )));
+        }
+        Ok(windows)
     }
 }
 
@@ -200,57 +173,84 @@ pub(crate) struct Conv2dLayer {
     weight: Param<Tensor<4>>,
     bias: Option<Param<Tensor<1>>>,
     #[module(skip)]
-    pub(crate) activation: Activation,
-    #[module(skip)]
-    windows: Windows,
-    #[module(skip)]
-    groups: usize,
+    pub(crate) conv: Convolution,
 }
 
 impl Conv2dLayer {
     pub(super) fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
-        if pass.logits {
-            return self.convolve(x, false, None);
-        }
-        if self.activation == Activation::Relu {
-            return self.convolve(x, true, None);
-        }
-        let x = self.convolve(x, false, None);
-        match self.activation {
-            Activation::Softmax => self.by_channel(x, |x| softmax(x, 1)),
-            Activation::LogSoftmax => self.by_channel(x, |x| log_softmax(x, 1)),
-            activation => activation.forward(x),
-        }
+        self.conv.forward(x, self.weight.val(), self.bias.as_ref().map(Param::val), pass)
     }
 
+    /// This layer and the max pooling that follows it, at once; `None` where they are not one.
+    pub(super) fn forward_pooled(&self, x: &Tensor<2>, pool: &Windows) -> Option<Tensor<2>> {
+        let weight = || (self.weight.val(), self.bias.as_ref().map(Param::val));
+        self.conv.forward_pooled(x, weight, pool)
+    }
+}
+
+/// What all convolutions do with their weights: `[filters, channels / groups, height, width]` each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Convolution {
+    pub(crate) activation: Activation,
+    pub(crate) windows: Windows,
+    pub(crate) groups: usize,
+}
+
+impl Convolution {
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<2>,
+        weight: Tensor<4>,
+        bias: Option<Tensor<1>>,
+        pass: Pass,
+    ) -> Tensor<2> {
+        let relu = self.activation == Activation::Relu;
+        let x = self.convolve(x, weight, bias, relu && !pass.logits, None);
+        if relu || pass.logits { x } else { by_channel(self.activation, x, self.windows.output) }
+    }
+
+    /// With the max pooling that follows; `None` where they are not one.
     /// Whether it and a max pooling that follows are one operation.
     pub(super) fn pools_in_one_pass(&self) -> bool {
         matches!(self.activation, Activation::Relu | Activation::Linear)
     }
 
-    /// This layer and the max pooling that follows it, at once; `None` where they are not one.
-    pub(super) fn forward_pooled(&self, x: &Tensor<2>, pool: &Windows) -> Option<Tensor<2>> {
+    pub(super) fn forward_pooled(
+        &self,
+        x: &Tensor<2>,
+        weight: impl FnOnce() -> (Tensor<4>, Option<Tensor<1>>),
+        pool: &Windows,
+    ) -> Option<Tensor<2>> {
         let relu = match self.activation {
             Activation::Relu => true,
             Activation::Linear => false,
             _ => return None,
         };
-        Some(self.convolve(x.clone(), relu, Some(*pool)))
+        let (weight, bias) = weight();
+        Some(self.convolve(x.clone(), weight, bias, relu, Some(*pool)))
     }
 
-    fn convolve(&self, x: Tensor<2>, relu: bool, pool: Option<Windows>) -> Tensor<2> {
-        let bias = self.bias.as_ref().map(Param::val);
-        let weight = self.weight.val();
+    fn convolve(
+        &self,
+        x: Tensor<2>,
+        weight: Tensor<4>,
+        bias: Option<Tensor<1>>,
+        relu: bool,
+        pool: Option<Windows>,
+    ) -> Tensor<2> {
         let filters = weight.dims()[0];
         let Self { windows, groups, .. } = *self;
         kernels::conv2d(x, weight, bias, &kernels::Conv2d { windows, filters, groups, relu, pool })
     }
+}
 
-    /// What `f` makes of `[samples, channels, positions]`.
-    fn by_channel(&self, x: Tensor<2>, f: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<2> {
-        let [samples, elements] = x.dims();
-        let [height, width] = self.windows.output;
-        let positions = height * width;
-        f(x.reshape([samples, elements / positions, positions])).reshape([samples, elements])
+/// The activation of images of so many positions; along an axis means along the channels.
+pub(super) fn by_channel(activation: Activation, x: Tensor<2>, size: [usize; 2]) -> Tensor<2> {
+    if !activation.is_along_axis() {
+        return activation.forward(x);
     }
+    let [samples, elements] = x.dims();
+    let positions = size[0] * size[1];
+    let x = x.reshape([samples, elements / positions, positions]).swap_dims(1, 2);
+    activation.forward(x).swap_dims(1, 2).reshape([samples, elements])
 }

@@ -5,10 +5,12 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use refrain_core::Result;
 
+use super::kernel_options::{KernelOptions, kernel_options};
+use super::rules::Rules;
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
-use crate::initializer::{Initializer, stream};
+use crate::initializer::stream;
 
 /// `activation(input × weight + bias)` on vectors.
 ///
@@ -19,9 +21,8 @@ pub struct Dense {
     pub(super) name: Option<String>,
     pub(super) units: usize,
     pub(super) activation: Activation,
-    use_bias: bool,
-    kernel_initializer: Initializer,
-    bias_initializer: Initializer,
+    pub(super) options: KernelOptions,
+    pub(super) rules: Rules,
 }
 
 impl Dense {
@@ -31,9 +32,8 @@ impl Dense {
             name: None,
             units,
             activation: Activation::Linear,
-            use_bias: true,
-            kernel_initializer: Initializer::GlorotUniform,
-            bias_initializer: Initializer::Zeros,
+            options: KernelOptions::default(),
+            rules: Rules::default(),
         }
     }
 
@@ -49,25 +49,10 @@ impl Dense {
         self
     }
 
-    /// Whether a bias is added. Default true.
-    pub fn use_bias(mut self, use_bias: bool) -> Self {
-        self.use_bias = use_bias;
-        self
-    }
+    kernel_options!();
 
-    /// How the kernel begins. Default `glorot_uniform`.
-    pub fn kernel_initializer(mut self, initializer: Initializer) -> Self {
-        self.kernel_initializer = initializer;
-        self
-    }
-
-    /// How the bias begins. Default `zeros`.
-    pub fn bias_initializer(mut self, initializer: Initializer) -> Self {
-        self.bias_initializer = initializer;
-        self
-    }
-
-    pub(super) fn build(&self, place: &Place<'_>) -> Result<DenseLayer> {
+    /// The layer, and the shape of its output.
+    pub(super) fn build(&self, place: &Place<'_>) -> Result<(DenseLayer, Vec<usize>)> {
         let &[inputs] = place.input_shape else {
             return Err(place.error(format!(
                 "a dense layer takes vectors of shape [inputs], and its input has the shape {:?}; put \
@@ -79,6 +64,9 @@ impl Dense {
         if units == 0 {
             return Err(place.error("units is 0; allowed: 1 or more"));
         }
+        let outputs = self.activation.output_length(units).ok_or_else(|| {
+            place.error(format!("units is {units}, and glu halves them; allowed: an even number"))
+        })?;
         if inputs.checked_mul(units).is_none_or(|weights| weights > MAX_WEIGHTS) {
             return Err(place.error(format!(
                 "{inputs} inputs and {units} units make more than {MAX_WEIGHTS} weights (8 GiB); allowed \
@@ -88,13 +76,10 @@ impl Dense {
         }
 
         let mut rng = stream(place.seed, place.index);
-        let kernel = self.kernel_initializer.fill([inputs, units], &mut rng);
+        let kernel = self.options.kernel_initializer.fill([inputs, units], &mut rng);
         let weight = place.weight(kernel, [inputs, units]);
-        let bias = self.use_bias.then(|| {
-            let bias = self.bias_initializer.fill([units, 1], &mut rng);
-            place.weight(bias, [units])
-        });
-        Ok(DenseLayer { weight, bias, activation: self.activation })
+        let bias = self.options.bias([units], &mut rng, place);
+        Ok((DenseLayer { weight, bias, activation: self.activation }, vec![outputs]))
     }
 }
 

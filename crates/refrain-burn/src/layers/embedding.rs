@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Int, Tensor};
 use refrain_core::{Error, Result};
 
+use super::rules::{Rules, rules};
 use super::{MAX_WEIGHTS, Place};
 use crate::initializer::{Initializer, stream};
 
@@ -34,13 +35,15 @@ pub struct Embedding {
     input_dim: usize,
     output_dim: usize,
     embeddings_initializer: Initializer,
+    pub(super) rules: Rules,
 }
 
 impl Embedding {
     /// A table of `input_dim` vectors of `output_dim` numbers; both 1 or more.
     pub fn new(input_dim: usize, output_dim: usize) -> Self {
         let embeddings_initializer = Initializer::RandomUniform;
-        Self { name: None, input_dim, output_dim, embeddings_initializer }
+        let rules = Rules::default();
+        Self { name: None, input_dim, output_dim, embeddings_initializer, rules }
     }
 
     /// Gives the layer a name. Default: `embedding`, `embedding_1`, ...
@@ -53,6 +56,10 @@ impl Embedding {
     pub fn embeddings_initializer(mut self, initializer: Initializer) -> Self {
         self.embeddings_initializer = initializer;
         self
+    }
+
+    rules! {
+        "embeddings", embeddings_regularizer, embeddings_constraint;
     }
 
     /// The layer, and the shape of its output.

@@ -1,19 +1,36 @@
 //! The layers of a [`Sequential`](crate::Sequential): what can be asked for, and what it becomes.
 
 mod activation;
+mod adapted;
+mod affine;
+mod attention;
+mod augmentation;
+mod bidirectional;
+mod conv1d;
 mod conv2d;
+mod conv2d_transpose;
 mod dense;
 mod depthwise_conv2d;
 mod dropout;
 mod embedding;
 mod flatten;
+mod global_pooling1d;
 mod global_pooling2d;
+mod kernel_options;
+mod names;
 mod noise;
 mod normalization;
+mod pooling1d;
 mod pooling2d;
 mod recurrent;
 mod reshape;
+mod residual;
+mod rules;
+mod sequences;
+mod stack;
 mod windows;
+
+use std::cell::RefCell;
 
 use burn::module::{Devices, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -24,23 +41,39 @@ use crate::forward::Pass;
 use crate::initializer::Seed;
 
 pub use activation::Activation;
+pub use adapted::Normalization;
+pub use affine::{FillMode, Interpolation};
+pub use attention::MultiHeadAttention;
+pub use augmentation::{
+    Factor, FlipMode, RandomFlip, RandomRotation, RandomTranslation, RandomZoom,
+};
+pub use bidirectional::{Bidirectional, MergeMode, Recurrent};
+pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
+pub use conv2d_transpose::Conv2dTranspose;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::{Dropout, SpatialDropout2d};
 pub use embedding::Embedding;
 pub use flatten::Flatten;
+pub use global_pooling1d::{GlobalAveragePooling1d, GlobalMaxPooling1d};
 pub use global_pooling2d::{GlobalAveragePooling2d, GlobalMaxPooling2d};
 pub use noise::{GaussianNoise, Rescaling};
 pub use normalization::{
     BatchNormalization, GroupNormalization, LayerNormalization, RmsNormalization,
 };
+pub use pooling1d::{AveragePooling1d, MaxPooling1d};
 pub use pooling2d::{AveragePooling2d, MaxPooling2d};
 pub use recurrent::{Gru, Lstm, SimpleRnn};
 pub use reshape::{Permute, Reshape};
+pub use residual::Residual;
 pub use windows::{HeightWidth, Padding};
 
+pub(crate) use stack::Stack;
 pub(crate) use windows::Windows;
+
+use names::Names;
+use rules::Rules;
 
 /// More weights than this in one layer (8 GiB of f32) are taken for a mistake.
 const MAX_WEIGHTS: usize = 1 << 31;
@@ -124,6 +157,20 @@ layer_configs! {
     SpatialDropout2d, "spatial_dropout2d", "SpatialDropout2D";
     GaussianNoise, "gaussian_noise", "GaussianNoise";
     Rescaling, "rescaling", "Rescaling";
+    Conv1d, "conv1d", "Conv1D";
+    Conv2dTranspose, "conv2d_transpose", "Conv2DTranspose";
+    MaxPooling1d, "max_pooling1d", "MaxPooling1D";
+    AveragePooling1d, "average_pooling1d", "AveragePooling1D";
+    GlobalAveragePooling1d, "global_average_pooling1d", "GlobalAveragePooling1D";
+    GlobalMaxPooling1d, "global_max_pooling1d", "GlobalMaxPooling1D";
+    Bidirectional, "bidirectional", "Bidirectional";
+    MultiHeadAttention, "multi_head_attention", "MultiHeadAttention";
+    Residual, "residual", "Residual";
+    Normalization, "normalization", "Normalization";
+    RandomFlip, "random_flip", "RandomFlip";
+    RandomTranslation, "random_translation", "RandomTranslation";
+    RandomRotation, "random_rotation", "RandomRotation";
+    RandomZoom, "random_zoom", "RandomZoom";
 }
 
 impl LayerConfig {
@@ -134,7 +181,29 @@ impl LayerConfig {
             Self::Activation(config) => Some(config.activation),
             Self::Conv2d(config) => Some(config.activation),
             Self::DepthwiseConv2d(config) => Some(config.activation),
+            Self::Conv1d(config) => Some(config.activation),
+            Self::Conv2dTranspose(config) => Some(config.activation),
             _ => None,
+        }
+    }
+
+    /// What is asked of its weights beside the loss.
+    fn rules(&self) -> &Rules {
+        match self {
+            Self::Dense(config) => &config.rules,
+            Self::Conv1d(config) => &config.rules,
+            Self::Conv2d(config) => &config.rules,
+            Self::Conv2dTranspose(config) => &config.rules,
+            Self::DepthwiseConv2d(config) => &config.rules,
+            Self::Lstm(config) => &config.rules,
+            Self::Gru(config) => &config.rules,
+            Self::SimpleRnn(config) => &config.rules,
+            Self::LayerNormalization(config) => &config.rules,
+            Self::BatchNormalization(config) => &config.rules,
+            Self::GroupNormalization(config) => &config.rules,
+            Self::Embedding(config) => &config.rules,
+            Self::MultiHeadAttention(config) => &config.rules,
+            _ => Rules::NONE,
         }
     }
 
@@ -143,16 +212,21 @@ impl LayerConfig {
         let same_shape = || place.input_shape.to_vec();
         let (kind, output_shape) = match self {
             Self::Flatten(_) => (Kind::Flatten, vec![place.input_elements()]),
-            Self::Dense(config) => (Kind::Dense(config.build(place)?), vec![config.units]),
+            Self::Dense(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Dense(layer), shape)
+            }
             Self::Dropout(config) => (Kind::Dropout(config.build(place)?), same_shape()),
-            Self::Activation(config) => (Kind::Activation(config.activation), same_shape()),
+            Self::Activation(config) => {
+                (Kind::Activation(config.activation), config.output_shape(place)?)
+            }
             Self::Conv2d(config) => {
                 let (layer, shape) = config.build(place)?;
                 (Kind::Conv2d(layer), shape)
             }
             Self::DepthwiseConv2d(config) => {
                 let (layer, shape) = config.build(place)?;
-                (Kind::Conv2d(layer), shape)
+                (Kind::DepthwiseConv2d(layer), shape)
             }
             Self::MaxPooling2d(config) => {
                 let (windows, shape) = config.build(place)?;
@@ -200,9 +274,53 @@ impl LayerConfig {
                 let (scale, offset) = config.build(place)?;
                 (Kind::Rescaling { scale, offset }, same_shape())
             }
+            Self::Conv1d(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Conv1d(layer), shape)
+            }
+            Self::Conv2dTranspose(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Conv2dTranspose(layer), shape)
+            }
+            Self::MaxPooling1d(config) => {
+                let (windows, shape) = config.build(place)?;
+                (Kind::MaxPooling1d(windows), shape)
+            }
+            Self::AveragePooling1d(config) => {
+                let (windows, shape) = config.build(place)?;
+                (Kind::AveragePooling1d(windows), shape)
+            }
+            Self::GlobalAveragePooling1d(config) => {
+                let features = config.build(place)?;
+                (Kind::GlobalAveragePooling1d { features }, vec![features])
+            }
+            Self::GlobalMaxPooling1d(config) => {
+                let features = config.build(place)?;
+                (Kind::GlobalMaxPooling1d { features }, vec![features])
+            }
+            Self::Bidirectional(config) => {
+                let (layers, merge, shape) = config.build(place)?;
+                (Kind::Bidirectional(layers, merge), shape)
+            }
+            Self::MultiHeadAttention(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::Attention(layer), shape)
+            }
+            Self::Residual(config) => (Kind::Residual(config.build(place)?), same_shape()),
+            Self::Normalization(config) => (Kind::Adapted(config.build(place)?), same_shape()),
+            Self::RandomFlip(config) => (Kind::Augmentation(config.build(place)?), same_shape()),
+            Self::RandomTranslation(config) => {
+                (Kind::Augmentation(config.build(place)?), same_shape())
+            }
+            Self::RandomRotation(config) => {
+                (Kind::Augmentation(config.build(place)?), same_shape())
+            }
+            Self::RandomZoom(config) => (Kind::Augmentation(config.build(place)?), same_shape()),
         };
+        let rules = self.rules();
+        rules.check(&kind, place)?;
         let (name, type_name) = (place.name.clone(), self.keras_name());
-        Ok(Layer { name, type_name, kind, output_shape })
+        Ok(Layer { name, type_name, kind, output_shape, rules: rules.clone() })
     }
 }
 
@@ -210,11 +328,17 @@ impl LayerConfig {
 pub(crate) struct Place<'a> {
     pub name: String,
     pub type_name: &'static str,
-    /// Counted from 0.
+    /// Within its stack, counted from 0.
+    pub position: usize,
+    /// What tells its random numbers from those of other layers; the position of a model's own layers.
     pub index: u64,
     pub input_shape: &'a [usize],
     pub seed: Seed,
     pub device: &'a Device,
+    /// The layer that it is within.
+    pub parent: Option<&'a Place<'a>>,
+    /// Of the whole model.
+    pub names: &'a RefCell<Names>,
 }
 
 impl Place<'_> {
@@ -255,8 +379,33 @@ impl Place<'_> {
         Ok(())
     }
 
+    /// Refuses an activation that changes the number of features, where they are counted already.
+    pub(crate) fn check_elementwise(&self, activation: ActivationFunction) -> Result {
+        if activation == ActivationFunction::Glu {
+            return Err(self.error(format!(
+                "its activation is glu, which halves the last axis; allowed: in dense layers, and as \
+                 {{ type = \"activation\", activation = \"glu\" }} where the last axis of the input of \
+                 shape {:?} is to be halved",
+                self.input_shape
+            )));
+        }
+        Ok(())
+    }
+
+    /// How many layers it is within.
+    pub(crate) fn depth(&self) -> usize {
+        self.parent.map_or(0, |parent| parent.depth() + 1)
+    }
+
+    /// `layer 3 `residual`, layer 2 `dense`: message`.
     pub(crate) fn error(&self, message: impl std::fmt::Display) -> Error {
-        Error::config(format!("layer {} `{}`: {message}", self.index + 1, self.name))
+        let mut place = format!("layer {} `{}`", self.position + 1, self.name);
+        let mut outer = self.parent;
+        while let Some(parent) = outer {
+            place.insert_str(0, &format!("layer {} `{}`, ", parent.position + 1, parent.name));
+            outer = parent.parent;
+        }
+        Error::config(format!("{place}: {message}"))
     }
 }
 
@@ -269,9 +418,11 @@ pub(crate) struct Layer {
     pub kind: Kind,
     /// Of one sample.
     pub output_shape: Vec<usize>,
+    pub rules: Rules,
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model has few layers, and its weights are larger")]
 pub(crate) enum Kind {
     Flatten,
     Dense(dense::DenseLayer),
@@ -280,8 +431,12 @@ pub(crate) enum Kind {
     Conv2d(conv2d::Conv2dLayer),
     MaxPooling2d(Windows),
     AveragePooling2d(Windows),
-    GlobalAveragePooling2d { channels: usize },
-    GlobalMaxPooling2d { channels: usize },
+    GlobalAveragePooling2d {
+        channels: usize,
+    },
+    GlobalMaxPooling2d {
+        channels: usize,
+    },
     Reshape,
     Permute(reshape::Axes),
     Recurrent(recurrent::RecurrentLayer<1>),
@@ -291,7 +446,27 @@ pub(crate) enum Kind {
     RmsNormalization(normalization::RmsLayer),
     Embedding(embedding::EmbeddingLayer),
     Noise(noise::NoiseLayer),
-    Rescaling { scale: f64, offset: f64 },
+    Rescaling {
+        scale: f64,
+        offset: f64,
+    },
+    DepthwiseConv2d(depthwise_conv2d::DepthwiseConv2dLayer),
+    Conv1d(conv1d::Conv1dLayer),
+    Conv2dTranspose(conv2d_transpose::Conv2dTransposeLayer),
+    MaxPooling1d(Windows),
+    AveragePooling1d(Windows),
+    GlobalAveragePooling1d {
+        features: usize,
+    },
+    GlobalMaxPooling1d {
+        features: usize,
+    },
+    /// Two layers, side by side.
+    Bidirectional(Stack, bidirectional::Merge),
+    Attention(attention::AttentionLayer),
+    Residual(Stack),
+    Adapted(adapted::AdaptedLayer),
+    Augmentation(augmentation::AugmentationLayer),
 }
 
 impl Layer {
@@ -300,7 +475,10 @@ impl Layer {
         match &self.kind {
             Kind::Dense(dense) => dense.activation,
             Kind::Activation(activation) => *activation,
-            Kind::Conv2d(conv) => conv.activation,
+            Kind::Conv2d(layer) => layer.conv.activation,
+            Kind::DepthwiseConv2d(layer) => layer.conv.activation,
+            Kind::Conv1d(layer) => layer.conv.activation,
+            Kind::Conv2dTranspose(layer) => layer.activation,
             _ => ActivationFunction::Linear,
         }
     }
@@ -312,14 +490,23 @@ impl Layer {
             // The same numbers in another shape.
             Kind::Flatten | Kind::Reshape => 0,
             // One operation with the pooling, and never in memory as a whole.
-            Kind::Conv2d(conv)
-                if conv.pools_in_one_pass()
+            Kind::Conv2d(_) | Kind::DepthwiseConv2d(_)
+                if self.kind.pools_in_one_pass()
                     && next.is_some_and(|next| matches!(next.kind, Kind::MaxPooling2d(_))) =>
             {
                 0
             }
             // Positions or a mask beside the output.
-            Kind::MaxPooling2d(_) | Kind::GlobalMaxPooling2d { .. } | Kind::Dropout(_) => times(2),
+            Kind::MaxPooling2d(_)
+            | Kind::MaxPooling1d(_)
+            | Kind::GlobalMaxPooling2d { .. }
+            | Kind::GlobalMaxPooling1d { .. }
+            | Kind::Dropout(_)
+            | Kind::Adapted(_) => times(2),
+            Kind::Residual(inner) | Kind::Bidirectional(inner, _) => {
+                kept(&inner.layers).into_iter().fold(outputs, usize::saturating_add)
+            }
+            Kind::Attention(layer) => outputs.saturating_add(layer.kept()),
             Kind::Recurrent(layer) => layer.kept(),
             Kind::RecurrentWithTwoBiases(layer) => layer.kept(),
             Kind::BatchNormalization(_) => times(2),
@@ -347,6 +534,18 @@ impl Layer {
             Kind::Dropout(dropout) => dropout.forward(x, pass),
             Kind::Activation(_) if pass.logits => x,
             Kind::Activation(activation) => activation::forward(*activation, x, &self.output_shape),
+            Kind::DepthwiseConv2d(layer) => layer.forward(x, pass),
+            Kind::Conv1d(layer) => layer.forward(x, pass),
+            Kind::Conv2dTranspose(layer) => layer.forward(x, pass),
+            Kind::MaxPooling1d(windows) => pooling1d::max(x, windows),
+            Kind::AveragePooling1d(windows) => pooling1d::average(x, windows),
+            Kind::GlobalAveragePooling1d { features } => global_pooling1d::average(x, *features),
+            Kind::GlobalMaxPooling1d { features } => global_pooling1d::max(x, *features),
+            Kind::Bidirectional(layers, merge) => merge.forward(layers, x),
+            Kind::Attention(layer) => layer.forward(x, pass),
+            Kind::Residual(layers) => x.clone() + layers.forward(x, pass.logits(false)),
+            Kind::Adapted(layer) => layer.forward(x),
+            Kind::Augmentation(layer) => layer.forward(x, pass),
             Kind::Conv2d(conv) => conv.forward(x, pass),
             Kind::MaxPooling2d(windows) => pooling2d::max(x, windows),
             Kind::AveragePooling2d(windows) => pooling2d::average(x, windows),
@@ -354,24 +553,6 @@ impl Layer {
             Kind::GlobalMaxPooling2d { channels } => global_pooling2d::max(x, *channels),
         }
     }
-}
-
-/// The layers' outputs, one after the other.
-pub(crate) fn forward(layers: &[Layer], mut x: Tensor<2>, pass: Pass) -> Tensor<2> {
-    let mut layers = layers;
-    while let [layer, rest @ ..] = layers {
-        layers = rest;
-        if let (Kind::Conv2d(conv), [Layer { kind: Kind::MaxPooling2d(pool), .. }, rest @ ..]) =
-            (&layer.kind, rest)
-            && let Some(pooled) = conv.forward_pooled(&x, pool)
-        {
-            x = pooled;
-            layers = rest;
-            continue;
-        }
-        x = layer.forward(x, pass.logits(pass.logits && layers.is_empty()));
-    }
-    x
 }
 
 /// About how many numbers a training step keeps of each sample, by layer, for the backward pass.
@@ -393,6 +574,13 @@ macro_rules! weights {
             Kind::BatchNormalization($module) => $value,
             Kind::RmsNormalization($module) => $value,
             Kind::Embedding($module) => $value,
+            Kind::DepthwiseConv2d($module) => $value,
+            Kind::Conv1d($module) => $value,
+            Kind::Conv2dTranspose($module) => $value,
+            Kind::Bidirectional($module, _) => $value,
+            Kind::Attention($module) => $value,
+            Kind::Residual($module) => $value,
+            Kind::Adapted($module) => $value,
             _ => $other,
         }
     };
@@ -410,6 +598,13 @@ macro_rules! replace_weights {
             Kind::BatchNormalization($module) => Kind::BatchNormalization($value),
             Kind::RmsNormalization($module) => Kind::RmsNormalization($value),
             Kind::Embedding($module) => Kind::Embedding($value),
+            Kind::DepthwiseConv2d($module) => Kind::DepthwiseConv2d($value),
+            Kind::Conv1d($module) => Kind::Conv1d($value),
+            Kind::Conv2dTranspose($module) => Kind::Conv2dTranspose($value),
+            Kind::Bidirectional($module, merge) => Kind::Bidirectional($value, merge),
+            Kind::Attention($module) => Kind::Attention($value),
+            Kind::Residual($module) => Kind::Residual($value),
+            Kind::Adapted($module) => Kind::Adapted($value),
             other => other,
         }
     };
@@ -417,6 +612,41 @@ macro_rules! replace_weights {
 
 /// What Burn asks of modules, for a layer of any kind.
 impl Kind {
+    /// Whether it and a max pooling that follows are one operation.
+    fn pools_in_one_pass(&self) -> bool {
+        match self {
+            Self::Conv2d(layer) => layer.conv.pools_in_one_pass(),
+            Self::DepthwiseConv2d(layer) => layer.conv.pools_in_one_pass(),
+            _ => false,
+        }
+    }
+
+    /// The layer and the max pooling that follows it, at once; `None` where they are not one.
+    pub(crate) fn forward_pooled(&self, x: &Tensor<2>, pool: &Windows) -> Option<Tensor<2>> {
+        match self {
+            Self::Conv2d(layer) => layer.forward_pooled(x, pool),
+            Self::DepthwiseConv2d(layer) => layer.forward_pooled(x, pool),
+            _ => None,
+        }
+    }
+
+    /// The layers that it holds.
+    pub(crate) fn inner(&self) -> Option<&Stack> {
+        match self {
+            Self::Residual(layers) | Self::Bidirectional(layers, _) => Some(layers),
+            _ => None,
+        }
+    }
+
+    /// With the layers that it holds replaced by what `change` makes of them.
+    pub(crate) fn map_inner(self, change: impl FnOnce(Stack) -> Stack) -> Self {
+        match self {
+            Self::Residual(layers) => Self::Residual(change(layers)),
+            Self::Bidirectional(layers, merge) => Self::Bidirectional(change(layers), merge),
+            other => other,
+        }
+    }
+
     /// Whether there is anything to visit.
     pub(crate) fn has_weights(&self) -> bool {
         weights!(self, _module => true, else false)

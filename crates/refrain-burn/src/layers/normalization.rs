@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use refrain_core::Result;
 
 use super::Place;
+use super::rules::{Rules, rules};
 use crate::forward::Pass;
 use crate::initializer::{Initializer, stream};
 
@@ -68,6 +69,11 @@ macro_rules! options {
             self.options.gamma_initializer = initializer;
             self
         }
+
+        rules! {
+            "beta", beta_regularizer, beta_constraint;
+            "gamma", gamma_regularizer, gamma_constraint;
+        }
     };
 }
 
@@ -96,6 +102,7 @@ macro_rules! options {
 pub struct LayerNormalization {
     pub(super) name: Option<String>,
     options: Options,
+    pub(super) rules: Rules,
 }
 
 impl LayerNormalization {
@@ -138,6 +145,7 @@ pub struct GroupNormalization {
     pub(super) name: Option<String>,
     groups: usize,
     options: Options,
+    pub(super) rules: Rules,
 }
 
 impl Default for GroupNormalization {
@@ -150,7 +158,7 @@ impl GroupNormalization {
     /// `groups`: 1 or more, a divisor of the number of features. As many as features: instance
     /// normalization, for which Keras has −1.
     pub fn new(groups: usize) -> Self {
-        Self { name: None, groups, options: Options::default() }
+        Self { name: None, groups, options: Options::default(), rules: Rules::default() }
     }
 
     options!("group_normalization");
@@ -255,11 +263,12 @@ pub struct BatchNormalization {
     pub(super) name: Option<String>,
     momentum: f64,
     options: Options,
+    pub(super) rules: Rules,
 }
 
 impl Default for BatchNormalization {
     fn default() -> Self {
-        Self { name: None, momentum: 0.99, options: Options::default() }
+        Self { name: None, momentum: 0.99, options: Options::default(), rules: Rules::default() }
     }
 }
 
@@ -322,14 +331,14 @@ fn check_epsilon(epsilon: f64, place: &Place<'_>) -> Result {
 
 /// Where the features of a sample are: between so many positions before and behind.
 #[derive(Clone, Copy, Debug)]
-struct Features {
+pub(super) struct Features {
     before: usize,
-    features: usize,
-    behind: usize,
+    pub(super) features: usize,
+    pub(super) behind: usize,
 }
 
 impl Features {
-    fn of(place: &Place<'_>) -> Self {
+    pub(super) fn of(place: &Place<'_>) -> Self {
         match *place.input_shape {
             [channels, height, width] => {
                 Self { before: 1, features: channels, behind: height * width }
@@ -342,12 +351,12 @@ impl Features {
     }
 
     /// `[samples × before, features, behind]`.
-    fn split(self, x: Tensor<2>) -> Tensor<3> {
+    pub(super) fn split(self, x: Tensor<2>) -> Tensor<3> {
         let samples = x.dims()[0];
         x.reshape([samples * self.before, self.features, self.behind])
     }
 
-    fn rows(self, x: Tensor<3>) -> Tensor<2> {
+    pub(super) fn rows(self, x: Tensor<3>) -> Tensor<2> {
         let samples = x.dims()[0] / self.before;
         x.reshape([samples, self.before * self.features * self.behind])
     }

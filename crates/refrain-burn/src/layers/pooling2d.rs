@@ -82,9 +82,14 @@ pooling! {
 
 /// A window that sees the whole image wherever it lies is as good as any larger one, which would be
 /// padded for nothing.
-fn clip(size: HeightWidth, padding: Padding, place: &Place<'_>) -> HeightWidth {
-    match (padding, place.input_shape) {
-        (Padding::Same, &[_, height, width]) => {
+pub(super) fn clip(size: HeightWidth, padding: Padding, place: &Place<'_>) -> HeightWidth {
+    let axes = match *place.input_shape {
+        [_, height, width] => Some([height, width]),
+        [steps, _] => Some([1, steps]),
+        _ => None,
+    };
+    match (padding, axes) {
+        (Padding::Same, Some([height, width])) => {
             let most = |length: usize| length.saturating_mul(2).saturating_add(1);
             HeightWidth([size.0[0].min(most(height)), size.0[1].min(most(width))])
         }

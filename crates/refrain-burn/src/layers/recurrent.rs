@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use refrain_core::Result;
 
+use super::rules::{Rules, rules};
 use super::{Kind, MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::initializer::{Initializer, stream};
@@ -88,6 +89,20 @@ macro_rules! options {
             self
         }
 
+        rules! {
+            "kernel", kernel_regularizer, kernel_constraint;
+            "recurrent", recurrent_regularizer, recurrent_constraint;
+            "bias", bias_regularizer, bias_constraint;
+        }
+
+        /// One that reads from the beginning and one that reads from the end, named after both; `None`
+        /// where the layer itself reads from the end.
+        pub(super) fn both_directions(&self, name: &str) -> Option<[Self; 2]> {
+            let forward = self.clone().named(format!("forward_{name}"));
+            let backward = self.clone().named(format!("backward_{name}")).go_backwards(true);
+            (!self.options.go_backwards).then_some([forward, backward])
+        }
+
         /// Whether the sequence is read from its end; outputs of all steps are in the order of
         /// reading then. Default false.
         pub fn go_backwards(mut self, go_backwards: bool) -> Self {
@@ -129,12 +144,14 @@ macro_rules! options {
 pub struct Lstm {
     pub(super) name: Option<String>,
     options: Options,
+    pub(super) rules: Rules,
 }
 
 impl Lstm {
     /// A layer of `units` outputs; 1 or more.
     pub fn new(units: usize) -> Self {
-        Self { name: None, options: Options { unit_forget_bias: true, ..Options::new(units) } }
+        let options = Options { unit_forget_bias: true, ..Options::new(units) };
+        Self { name: None, options, rules: Rules::default() }
     }
 
     options!("lstm");
@@ -189,13 +206,19 @@ impl Lstm {
 pub struct Gru {
     pub(super) name: Option<String>,
     options: Options,
+    pub(super) rules: Rules,
     reset_after: bool,
 }
 
 impl Gru {
     /// A layer of `units` outputs; 1 or more.
     pub fn new(units: usize) -> Self {
-        Self { name: None, options: Options::new(units), reset_after: true }
+        Self {
+            name: None,
+            options: Options::new(units),
+            rules: Rules::default(),
+            reset_after: true,
+        }
     }
 
     options!("gru");
@@ -246,12 +269,13 @@ impl Gru {
 pub struct SimpleRnn {
     pub(super) name: Option<String>,
     options: Options,
+    pub(super) rules: Rules,
 }
 
 impl SimpleRnn {
     /// A layer of `units` outputs; 1 or more.
     pub fn new(units: usize) -> Self {
-        Self { name: None, options: Options::new(units) }
+        Self { name: None, options: Options::new(units), rules: Rules::default() }
     }
 
     options!("simple_rnn");
@@ -270,6 +294,8 @@ impl Options {
         bias_shape: impl FnOnce(usize) -> [usize; B],
     ) -> Result<(RecurrentLayer<B>, Vec<usize>)> {
         let [steps, features] = sequence(place)?;
+        place.check_elementwise(self.activation)?;
+        place.check_elementwise(self.recurrent_activation)?;
         let units = self.units;
         if units == 0 {
             return Err(place.error("units is 0; allowed: 1 or more"));

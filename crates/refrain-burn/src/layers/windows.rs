@@ -15,17 +15,24 @@ pub enum Padding {
     /// The image is padded so that with strides of 1 it keeps its height and width; in general the
     /// output has `⌈length / stride⌉`. Where the padding is odd, the end gets one more, as in Keras.
     Same,
+    /// Of sequences, for [`Conv1d`](super::Conv1d) alone: padded at the beginning, so that no output sees
+    /// a later step.
+    Causal,
 }
 
 impl Padding {
-    /// Keras' names.
+    /// Keras' names of what is done to images.
     pub const NAMES: &[&str] = &["valid", "same"];
+
+    /// Keras' names of what a convolution of sequences can do.
+    pub const CONV1D_NAMES: &[&str] = &["valid", "same", "causal"];
 
     /// The padding of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "valid" => Some(Self::Valid),
             "same" => Some(Self::Same),
+            "causal" => Some(Self::Causal),
             _ => None,
         }
     }
@@ -35,6 +42,17 @@ impl Padding {
         match self {
             Self::Valid => "valid",
             Self::Same => "same",
+            Self::Causal => "causal",
+        }
+    }
+
+    /// The same, where it does not ask for what only a convolution of sequences can do.
+    pub(super) fn without_causal(self, what: &str, place: &Place<'_>) -> Result<Self> {
+        match self {
+            Self::Causal => Err(place.error(format!(
+                "padding is \"causal\"; allowed in a {what} layer: \"valid\" or \"same\""
+            ))),
+            other => Ok(other),
         }
     }
 }
@@ -95,7 +113,15 @@ pub(crate) struct Windows {
 impl Asked {
     /// The windows on the images that come into `place`.
     pub(super) fn on(self, place: &Place<'_>) -> Result<Windows> {
-        let [channels, height, width] = image(place)?;
+        let padding = self.padding.without_causal(place.type_name, place)?;
+        Self { padding, ..self }.on_shape(image(place)?, place)
+    }
+
+    pub(super) fn on_shape(
+        self,
+        [channels, height, width]: [usize; 3],
+        place: &Place<'_>,
+    ) -> Result<Windows> {
         for (option, HeightWidth(lengths)) in
             [(self.option, self.size), ("strides", self.strides), ("dilation_rate", self.dilation)]
         {
@@ -122,6 +148,10 @@ impl Asked {
             match self.padding {
                 Padding::Valid if covered > length => return Err(self.too_large(place)),
                 Padding::Valid => windows.output[axis] = (length - covered) / stride + 1,
+                Padding::Causal => {
+                    windows.output[axis] = length.div_ceil(stride);
+                    windows.padding[axis] = (covered - 1, 0);
+                }
                 Padding::Same => {
                     let count = length.div_ceil(stride);
                     windows.output[axis] = count;
@@ -139,15 +169,24 @@ impl Asked {
             [1, 1] => String::new(),
             dilation => format!(" with dilation_rate {dilation:?}"),
         };
-        let most = |axis: usize| {
-            let length = place.input_shape.get(axis + 1).copied().unwrap_or(1);
-            (length - 1) / dilation.0[axis] + 1
+        let most = |axis: usize, dilation: usize| {
+            let length = place.input_shape.get(axis).copied().unwrap_or(1);
+            (length - 1) / dilation + 1
         };
-        if self.padding == Padding::Same {
+        if self.padding != Padding::Valid {
             return place.error(format!(
                 "{option} {:?}{dilated} on its input of shape {:?} is beyond all bounds; allowed: up \
                  to {MAX_ELEMENTS}, dilation included",
                 size.0, place.input_shape
+            ));
+        }
+        if let [_, _] = place.input_shape {
+            return place.error(format!(
+                "{option} {}{dilated} is larger than its input of shape {:?} ([steps, features]); \
+                 allowed: up to {}, or padding = \"same\"",
+                size.0[1],
+                place.input_shape,
+                most(0, dilation.0[1])
             ));
         }
         place.error(format!(
@@ -155,7 +194,7 @@ impl Asked {
              width]); allowed: up to {:?}, or padding = \"same\"",
             size.0,
             place.input_shape,
-            [most(0), most(1)]
+            [most(1, dilation.0[0]), most(2, dilation.0[1])]
         ))
     }
 }

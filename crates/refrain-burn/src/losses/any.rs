@@ -1,16 +1,17 @@
 //! A loss chosen by name.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use refrain_core::{Error, Result};
 
 use super::{
     BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
-    CategoricalFocalCrossentropy, CategoricalHinge, CosineSimilarity, CustomLoss, Hinge, Huber,
-    KlDivergence, LogCosh, Loss, MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError,
-    MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy, SquaredHinge,
+    CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, CategoricalHinge, Circle,
+    CosineSimilarity, CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError,
+    MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError, Poisson,
+    SparseCategoricalCrossentropy, SquaredHinge, Tversky,
 };
 use crate::forward::ClosingActivation;
-use crate::targets::Targets;
+use crate::targets::{ClassRows as _, Targets};
 
 /// One of the losses, chosen at run time.
 ///
@@ -39,6 +40,11 @@ impl AnyLoss {
     /// A loss against rows; class labels become rows of one column.
     pub fn of_rows(loss: impl Loss<Tensor<2>, Targets = Tensor<2>> + Sync) -> Self {
         Self::custom(OfRows(loss))
+    }
+
+    /// A loss against class labels.
+    pub fn of_labels(loss: impl Loss<Tensor<2>, Targets = Tensor<1, Int>> + Sync) -> Self {
+        Self::custom(OfLabels(loss))
     }
 
     /// Whether outputs are taken for logits; `None` where that is no question.
@@ -76,6 +82,10 @@ impl AnyLoss {
         "cosine_similarity",
         "binary_focal_crossentropy",
         "categorical_focal_crossentropy",
+        "dice",
+        "tversky",
+        "circle",
+        "categorical_generalized_cross_entropy",
     ];
 
     /// The loss of that name, on probabilities.
@@ -102,6 +112,12 @@ impl AnyLoss {
             "cosine_similarity" => Self::of_rows(CosineSimilarity),
             "binary_focal_crossentropy" => Self::of_rows(BinaryFocalCrossentropy::new()),
             "categorical_focal_crossentropy" => Self::of_rows(CategoricalFocalCrossentropy::new()),
+            "dice" => Self::of_rows(Tversky::dice()),
+            "tversky" => Self::of_rows(Tversky::new()),
+            "circle" => Self::of_labels(Circle::new()),
+            "categorical_generalized_cross_entropy" => {
+                Self::of_labels(CategoricalGeneralizedCrossEntropy::new())
+            }
             _ => return None,
         })
     }
@@ -233,5 +249,37 @@ impl<L: Loss<Tensor<2>, Targets = Tensor<2>> + Sync> Loss<Tensor<2>> for OfRows<
 
     fn on_logits(&self, closing: ClosingActivation) -> Option<Self> {
         self.0.on_logits(closing).map(Self)
+    }
+}
+
+/// A loss against labels, for targets of any kind.
+#[derive(Clone)]
+struct OfLabels<L>(L);
+
+impl<L: Loss<Tensor<2>, Targets = Tensor<1, Int>> + Sync> Loss<Tensor<2>> for OfLabels<L> {
+    type Targets = Targets;
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn forward(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
+        self.0.forward(outputs, targets.classes())
+    }
+
+    fn check(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        match targets {
+            Targets::Labels(labels) => self.0.check(outputs, labels),
+            Targets::Rows(rows) => Err(Error::data(format!(
+                "{} takes class labels, and the data set has rows of targets (shape {:?}); give it \
+                 labels",
+                self.0.name(),
+                rows.dims()
+            ))),
+        }
+    }
+
+    fn classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        self.0.classes(outputs)
     }
 }

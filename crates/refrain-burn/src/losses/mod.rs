@@ -7,9 +7,12 @@
 mod any;
 mod binary_crossentropy;
 mod categorical_crossentropy;
+mod circle;
 mod custom;
 mod focal;
+mod generalized_cross_entropy;
 mod mean_squared_error;
+mod overlap;
 mod regression;
 mod sparse_categorical_crossentropy;
 
@@ -22,9 +25,12 @@ use crate::targets::FromTargets;
 pub use any::AnyLoss;
 pub use binary_crossentropy::BinaryCrossentropy;
 pub use categorical_crossentropy::CategoricalCrossentropy;
+pub use circle::Circle;
 pub use custom::CustomLoss;
 pub use focal::{BinaryFocalCrossentropy, CategoricalFocalCrossentropy};
+pub use generalized_cross_entropy::CategoricalGeneralizedCrossEntropy;
 pub use mean_squared_error::MeanSquaredError;
+pub use overlap::Tversky;
 pub use regression::{
     CategoricalHinge, CosineSimilarity, Hinge, Huber, KlDivergence, LogCosh, MeanAbsoluteError,
     MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Poisson, SquaredHinge,

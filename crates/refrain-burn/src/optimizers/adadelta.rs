@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the running means of the squares of gradients and of
@@ -42,27 +43,14 @@ impl Adadelta {
         let common = Common::new("adadelta", LEARNING_RATE, learning_rate.into());
         Self { common, rho: 0.95, epsilon: 1e-7 }
     }
+}
 
+optimizer!(Adadelta {
     /// How much of the running means is kept, 0..1. Default 0.95.
-    pub fn rho(mut self, rho: f64) -> Self {
-        self.rho = rho;
-        self
-    }
-
+    rho: f64,
     /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-}
-
-impl Default for Adadelta {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Adadelta);
+    epsilon: f64,
+});
 
 impl Rule for Adadelta {
     type Formula = ByUpdates;
@@ -78,14 +66,6 @@ impl Rule for Adadelta {
 
     const SLOTS: &'static [&'static str] = &[GRADIENTS, UPDATES];
     const COUNTS_STEPS: bool = false;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         self.common.check_share("rho", self.rho, "0.95")?;

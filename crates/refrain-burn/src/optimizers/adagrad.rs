@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the sum of squares.
@@ -40,27 +41,14 @@ impl Adagrad {
         let common = Common::new("adagrad", LEARNING_RATE, learning_rate.into());
         Self { common, initial_accumulator_value: 0.1, epsilon: 1e-7 }
     }
+}
 
+optimizer!(Adagrad {
     /// What the sum of squares begins with; 0 or more. Default 0.1.
-    pub fn initial_accumulator_value(mut self, initial_accumulator_value: f64) -> Self {
-        self.initial_accumulator_value = initial_accumulator_value;
-        self
-    }
-
+    initial_accumulator_value: f64,
     /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-}
-
-impl Default for Adagrad {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Adagrad);
+    epsilon: f64,
+});
 
 impl Rule for Adagrad {
     type Formula = BySum;
@@ -71,14 +59,6 @@ impl Rule for Adagrad {
 
     const SLOTS: &'static [&'static str] = &[SUM];
     const COUNTS_STEPS: bool = false;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         let initial = self.initial_accumulator_value;

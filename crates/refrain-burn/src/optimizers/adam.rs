@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the running means of the gradient and of its square, and
@@ -49,73 +50,34 @@ impl Adam {
         }
     }
 
-    /// How much of the mean of gradients is kept, 0..1. Default 0.9.
-    pub fn beta_1(mut self, beta_1: f64) -> Self {
-        self.beta_1 = beta_1;
-        self
-    }
-
-    /// How much of the mean of squares is kept, 0..1. Default 0.999.
-    pub fn beta_2(mut self, beta_2: f64) -> Self {
-        self.beta_2 = beta_2;
-        self
-    }
-
-    /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
-    /// Whether the largest mean of squares so far takes the place of the mean, so that no weight's
-    /// steps grow again. Default false.
-    pub fn amsgrad(mut self, amsgrad: bool) -> Self {
-        self.amsgrad = amsgrad;
-        self
-    }
-
     fn current_beta_1(&self) -> f64 {
         self.common.momentum.unwrap_or(self.beta_1)
     }
 }
 
-impl Default for Adam {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Adam);
+optimizer!(Adam {
+    /// How much of the mean of gradients is kept, 0..1. Default 0.9.
+    beta_1: f64,
+    /// How much of the mean of squares is kept, 0..1. Default 0.999.
+    beta_2: f64,
+    /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
+    epsilon: f64,
+    /// Whether the largest mean of squares so far takes the place of the mean, so that no weight's
+    /// steps grow again. Default false.
+    amsgrad: bool,
+});
 
 impl Rule for Adam {
     type Formula = Moments;
 
     fn formula(&self) -> Moments {
-        // In f32, as Keras: β₂ rounds to a number that makes the first steps longer by 2e-5.
-        // Harmless, but with f64 no run would agree with Keras beyond the fourth digit.
-        let step = self.common.step();
-        let beta_1 = self.current_beta_1();
-        let beta_1_power = (beta_1 as f32).powf(step);
-        let beta_2_power = (self.beta_2 as f32).powf(step);
-        Moments {
-            rate: self.common.rate * (1.0 - beta_2_power).sqrt() / (1.0 - beta_1_power),
-            new_1: (1.0 - beta_1) as f32,
-            new_2: (1.0 - self.beta_2) as f32,
-            epsilon: self.epsilon as f32,
-        }
+        let betas = [self.current_beta_1(), self.beta_2];
+        Moments::at(self.common.step(), self.common.rate, betas, self.epsilon)
     }
 
     const SLOTS: &'static [&'static str] = &[MEAN, SQUARE, LARGEST];
     const OPTIONAL: &'static [&'static str] = &[LARGEST];
     const COUNTS_STEPS: bool = true;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         self.common.check_share("beta_1", self.beta_1, "0.9")?;
@@ -140,6 +102,21 @@ pub(super) struct Moments {
     new_1: f32,
     new_2: f32,
     epsilon: f32,
+}
+
+impl Moments {
+    pub(super) fn at(step: f32, rate: f32, [beta_1, beta_2]: [f64; 2], epsilon: f64) -> Self {
+        // In f32, as Keras: β₂ rounds to a number that makes the first steps longer by 2e-5.
+        // Harmless, but with f64 no run would agree with Keras beyond the fourth digit.
+        let beta_1_power = (beta_1 as f32).powf(step);
+        let beta_2_power = (beta_2 as f32).powf(step);
+        Self {
+            rate: rate * (1.0 - beta_2_power).sqrt() / (1.0 - beta_1_power),
+            new_1: (1.0 - beta_1) as f32,
+            new_2: (1.0 - beta_2) as f32,
+            epsilon: epsilon as f32,
+        }
+    }
 }
 
 impl Formula for Moments {

@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the running mean of the gradient, and its largest
@@ -43,33 +44,16 @@ impl Adamax {
         let common = Common::new("adamax", LEARNING_RATE, learning_rate.into());
         Self { common, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }
     }
+}
 
+optimizer!(Adamax {
     /// How much of the mean of gradients is kept, 0..1. Default 0.9.
-    pub fn beta_1(mut self, beta_1: f64) -> Self {
-        self.beta_1 = beta_1;
-        self
-    }
-
+    beta_1: f64,
     /// How much of the largest magnitude is kept, 0..1. Default 0.999.
-    pub fn beta_2(mut self, beta_2: f64) -> Self {
-        self.beta_2 = beta_2;
-        self
-    }
-
+    beta_2: f64,
     /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-}
-
-impl Default for Adamax {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Adamax);
+    epsilon: f64,
+});
 
 impl Rule for Adamax {
     type Formula = ByLargest;
@@ -86,14 +70,6 @@ impl Rule for Adamax {
 
     const SLOTS: &'static [&'static str] = &[MEAN, LARGEST];
     const COUNTS_STEPS: bool = true;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         self.common.check_share("beta_1", self.beta_1, "0.9")?;

@@ -4,7 +4,8 @@ use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
 use super::Adam;
-use super::rule::{Common, Rule, optimizer};
+use super::common::Common;
+use super::rule::{self, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 const WEIGHT_DECAY: f64 = 0.004;
@@ -59,13 +60,17 @@ impl AdamW {
     }
 }
 
-impl Default for AdamW {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
+optimizer!(AdamW);
+
+impl rule::HasCommon for AdamW {
+    fn common(&self) -> &Common {
+        self.0.common()
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        self.0.common_mut()
     }
 }
-
-optimizer!(AdamW);
 
 impl Rule for AdamW {
     type Formula = <Adam as Rule>::Formula;
@@ -77,14 +82,6 @@ impl Rule for AdamW {
     const SLOTS: &'static [&'static str] = Adam::SLOTS;
     const OPTIONAL: &'static [&'static str] = Adam::OPTIONAL;
     const COUNTS_STEPS: bool = Adam::COUNTS_STEPS;
-
-    fn common(&self) -> &Common {
-        self.0.common()
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        self.0.common_mut()
-    }
 
     fn check(&self) -> Result {
         Rule::check(&self.0)

@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the sum of squares, and that of gradients less what the
@@ -58,30 +59,6 @@ impl Ftrl {
         }
     }
 
-    /// How the rate falls with the sum of squares, 0 or below; at 0 it stays. Default −0.5.
-    pub fn learning_rate_power(mut self, learning_rate_power: f64) -> Self {
-        self.learning_rate_power = learning_rate_power;
-        self
-    }
-
-    /// What the sum of squares begins with; 0 or more. Default 0.1.
-    pub fn initial_accumulator_value(mut self, initial_accumulator_value: f64) -> Self {
-        self.initial_accumulator_value = initial_accumulator_value;
-        self
-    }
-
-    /// λ₁: pulls weights to exactly 0. 0 or more. Default 0.
-    pub fn l1_regularization_strength(mut self, l1_regularization_strength: f64) -> Self {
-        self.l1_regularization_strength = l1_regularization_strength;
-        self
-    }
-
-    /// λ₂: makes weights smaller. 0 or more. Default 0.
-    pub fn l2_regularization_strength(mut self, l2_regularization_strength: f64) -> Self {
-        self.l2_regularization_strength = l2_regularization_strength;
-        self
-    }
-
     /// λ_shrinkage: as λ₂, but by the gradient, without its part in the sum of squares. 0 or more. Default 0.
     pub fn l2_shrinkage_regularization_strength(
         mut self,
@@ -90,21 +67,20 @@ impl Ftrl {
         self.l2_shrinkage_regularization_strength = l2_shrinkage_regularization_strength;
         self
     }
+}
 
+optimizer!(Ftrl {
+    /// How the rate falls with the sum of squares, 0 or below; at 0 it stays. Default −0.5.
+    learning_rate_power: f64,
+    /// What the sum of squares begins with; 0 or more. Default 0.1.
+    initial_accumulator_value: f64,
+    /// λ₁: pulls weights to exactly 0. 0 or more. Default 0.
+    l1_regularization_strength: f64,
+    /// λ₂: makes weights smaller. 0 or more. Default 0.
+    l2_regularization_strength: f64,
     /// β: makes the first steps smaller; 0 or more. Default 0.
-    pub fn beta(mut self, beta: f64) -> Self {
-        self.beta = beta;
-        self
-    }
-}
-
-impl Default for Ftrl {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Ftrl);
+    beta: f64,
+});
 
 impl Rule for Ftrl {
     type Formula = Leader;
@@ -123,14 +99,6 @@ impl Rule for Ftrl {
 
     const SLOTS: &'static [&'static str] = &[SUM, LINEAR];
     const COUNTS_STEPS: bool = false;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         let power = self.learning_rate_power;

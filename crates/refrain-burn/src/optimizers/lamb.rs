@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Decay, Formula, Rule, by_tensors, in_blocks, optimizer};
+use super::common::Common;
+use super::rule::{Decay, Formula, Rule, by_tensors, in_blocks, optimizer};
 use super::values::{Values, in_place};
 
 const LEARNING_RATE: f64 = 0.001;
@@ -45,33 +46,16 @@ impl Lamb {
         let common = Common::new("lamb", LEARNING_RATE, learning_rate.into());
         Self { common, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7 }
     }
+}
 
+optimizer!(Lamb {
     /// How much of the mean of gradients is kept, 0..1. Default 0.9.
-    pub fn beta_1(mut self, beta_1: f64) -> Self {
-        self.beta_1 = beta_1;
-        self
-    }
-
+    beta_1: f64,
     /// How much of the mean of squares is kept, 0..1. Default 0.999.
-    pub fn beta_2(mut self, beta_2: f64) -> Self {
-        self.beta_2 = beta_2;
-        self
-    }
-
+    beta_2: f64,
     /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-}
-
-impl Default for Lamb {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Lamb);
+    epsilon: f64,
+});
 
 impl Rule for Lamb {
     type Formula = Trust;
@@ -90,14 +74,6 @@ impl Rule for Lamb {
 
     const SLOTS: &'static [&'static str] = &[MEAN, SQUARE];
     const COUNTS_STEPS: bool = true;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         self.common.check_share("beta_1", self.beta_1, "0.9")?;

@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the running mean of the gradient.
@@ -40,27 +41,14 @@ impl Lion {
         let common = Common::new("lion", LEARNING_RATE, learning_rate.into());
         Self { common, beta_1: 0.9, beta_2: 0.99 }
     }
+}
 
+optimizer!(Lion {
     /// What the running mean counts beside the gradient, above 0 and at most 1. Default 0.9.
-    pub fn beta_1(mut self, beta_1: f64) -> Self {
-        self.beta_1 = beta_1;
-        self
-    }
-
+    beta_1: f64,
     /// How much of the running mean is kept, 0..1. Default 0.99.
-    pub fn beta_2(mut self, beta_2: f64) -> Self {
-        self.beta_2 = beta_2;
-        self
-    }
-}
-
-impl Default for Lion {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Lion);
+    beta_2: f64,
+});
 
 impl Rule for Lion {
     type Formula = BySign;
@@ -72,14 +60,6 @@ impl Rule for Lion {
 
     const SLOTS: &'static [&'static str] = &[MEAN];
     const COUNTS_STEPS: bool = false;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         let is_allowed = self.beta_1 > 0.0 && self.beta_1 <= 1.0;

@@ -1,17 +1,25 @@
 //! Optimizers by Keras' formulas and defaults.
 
 mod adadelta;
+mod adafactor;
 mod adagrad;
 mod adam;
 mod adamax;
 mod adamw;
 mod ftrl;
+mod groups;
 mod lamb;
 mod lion;
+mod muon;
 mod nadam;
 mod rmsprop;
-mod rule;
+mod schedule_free_adamw;
 mod sgd;
+
+mod common;
+mod loss_scale;
+mod names;
+mod rule;
 mod state;
 mod values;
 
@@ -24,15 +32,21 @@ use crate::learner::BurnLearner;
 use crate::losses::Loss;
 
 pub use adadelta::Adadelta;
+pub use adafactor::Adafactor;
 pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use adamax::Adamax;
 pub use adamw::AdamW;
 pub use ftrl::Ftrl;
+pub use groups::{Group, ParameterGroups};
 pub use lamb::Lamb;
 pub use lion::Lion;
+pub use loss_scale::LossScale;
+pub use muon::Muon;
 pub use nadam::Nadam;
+pub use names::ParameterInfo;
 pub use rmsprop::RmsProp;
+pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use sgd::Sgd;
 pub use state::{OptimizerSlot, OptimizerState};
 pub use values::Values;
@@ -60,6 +74,31 @@ pub trait Optimizer: Send + 'static {
         None
     }
 
+    /// Tells it which parameters there are; called once, before anything else. Does nothing by
+    /// default.
+    fn meet(&mut self, parameters: &[ParameterInfo]) {
+        let _ = parameters;
+    }
+
+    /// What the loss is multiplied by, and gradients divided by before anybody sees them; not at all
+    /// by default.
+    fn current_loss_scale(&self) -> Option<&LossScale> {
+        None
+    }
+
+    /// Told before each step whether all gradients are finite, where the loss scale follows them;
+    /// if they are not, the step is not made.
+    fn adapt_loss_scale(&mut self, is_finite: bool) {
+        let _ = is_finite;
+    }
+
+    /// The moving average of a parameter, which its weights become when training ends; none by
+    /// default.
+    fn average(&self, id: ParamId) -> Option<&Values> {
+        let _ = id;
+        None
+    }
+
     /// Begins the update of one step.
     fn begin_step(&mut self, learning_rate: f64);
 
@@ -74,10 +113,10 @@ pub trait Optimizer: Send + 'static {
         Err(no_momentum(momentum))
     }
 
-    /// How many numbers it remembers of a trained parameter of this shape, from the first step on; for
-    /// an estimate of memory before anything is allocated. None by default.
-    fn state_len(&self, shape: &[usize]) -> usize {
-        let _ = shape;
+    /// How many numbers it remembers of a trained parameter from the first step on; for an estimate of
+    /// memory before anything is allocated. None by default.
+    fn state_len(&self, parameter: &ParameterInfo) -> usize {
+        let _ = parameter;
         0
     }
 
@@ -88,7 +127,7 @@ pub trait Optimizer: Send + 'static {
 
     /// Sets what it remembers; [`OptimizerState::default`] is what a new optimizer does.
     ///
-    /// Shapes are checked before; names are the optimizer's own.
+    /// Names and lengths are the optimizer's own to check.
     ///
     /// # Errors
     /// When the state is another optimizer's; then nothing was changed.
@@ -128,7 +167,23 @@ macro_rules! compiles {
     )*};
 }
 
-compiles!(Sgd, Adam, AdamW, RmsProp, Nadam, Adagrad, Adamax, Adadelta, Lion, Ftrl, Lamb);
+compiles!(
+    Sgd,
+    Adam,
+    AdamW,
+    RmsProp,
+    Nadam,
+    Adagrad,
+    Adamax,
+    Adadelta,
+    Adafactor,
+    Lion,
+    Ftrl,
+    Lamb,
+    Muon,
+    ScheduleFreeAdamW,
+    ParameterGroups
+);
 
 fn no_momentum(momentum: f64) -> Error {
     Error::config(format!(

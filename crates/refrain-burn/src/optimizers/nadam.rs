@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the running means of the gradient and of its square.
@@ -46,37 +47,20 @@ impl Nadam {
         Self { common, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, product: 1.0 }
     }
 
-    /// How much of the mean of gradients is kept, 0..1. Default 0.9.
-    pub fn beta_1(mut self, beta_1: f64) -> Self {
-        self.beta_1 = beta_1;
-        self
-    }
-
-    /// How much of the mean of squares is kept, 0..1. Default 0.999.
-    pub fn beta_2(mut self, beta_2: f64) -> Self {
-        self.beta_2 = beta_2;
-        self
-    }
-
-    /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
     /// The momentum of a step.
     fn momentum(&self, step: f32) -> f32 {
         self.beta_1 as f32 * (1.0 - 0.5 * 0.96_f32.powf(step))
     }
 }
 
-impl Default for Nadam {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Nadam);
+optimizer!(Nadam {
+    /// How much of the mean of gradients is kept, 0..1. Default 0.9.
+    beta_1: f64,
+    /// How much of the mean of squares is kept, 0..1. Default 0.999.
+    beta_2: f64,
+    /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
+    epsilon: f64,
+});
 
 impl Rule for Nadam {
     type Formula = Ahead;
@@ -97,14 +81,6 @@ impl Rule for Nadam {
 
     const SLOTS: &'static [&'static str] = &[MEAN, SQUARE];
     const COUNTS_STEPS: bool = true;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         self.common.check_share("beta_1", self.beta_1, "0.9")?;

@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.001;
 /// What is remembered of each parameter: the running mean of squares, that of gradients, and the
@@ -48,39 +49,18 @@ impl RmsProp {
         let common = Common::new("rmsprop", LEARNING_RATE, learning_rate.into());
         Self { common, rho: 0.9, momentum: 0.0, epsilon: 1e-7, centered: false }
     }
+}
 
+optimizer!(RmsProp {
     /// How much of the running means is kept, 0..1. Default 0.9.
-    pub fn rho(mut self, rho: f64) -> Self {
-        self.rho = rho;
-        self
-    }
-
+    rho: f64,
     /// How much of the last steps is kept, 0..=1. Default 0.
-    pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum = momentum;
-        self
-    }
-
+    momentum: f64,
     /// Keeps the update finite where gradients vanish; above 0. Default 1e-7.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
+    epsilon: f64,
     /// Whether the gradient is divided by an estimate of its variance, instead of its square. Default false.
-    pub fn centered(mut self, centered: bool) -> Self {
-        self.centered = centered;
-        self
-    }
-}
-
-impl Default for RmsProp {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(RmsProp);
+    centered: bool,
+});
 
 impl Rule for RmsProp {
     type Formula = ByRoot;
@@ -99,14 +79,6 @@ impl Rule for RmsProp {
     const SLOTS: &'static [&'static str] = &[SQUARE, AVERAGE, MOMENTUM];
     const OPTIONAL: &'static [&'static str] = &[AVERAGE, MOMENTUM];
     const COUNTS_STEPS: bool = false;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         self.common.check_share("rho", self.rho, "0.9")?;

@@ -1,5 +1,5 @@
-//! What optimizers have in common: options, state by parameter, and the walk over the elements. An
-//! optimizer is a [`Rule`], its options and what it remembers, and a [`Formula`] for some elements.
+//! What optimizers have in common: state by parameter, and the walk over the elements. An optimizer
+//! is a [`Rule`], its options and what it remembers, and a [`Formula`] for some elements.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -7,33 +7,41 @@ use std::fmt::Debug;
 use burn::module::ParamId;
 use burn::tensor::Tensor;
 use pulp::NullaryFnOnce;
-use refrain_core::schedule::Rate;
-use refrain_core::{Clip, Error, Result};
+use refrain_core::Result;
 
-use super::OptimizerState;
+use super::common::Common;
 use super::values::{Values, in_tasks};
+use super::{OptimizerState, ParameterInfo};
 use crate::simd;
 
 /// Formulas of several loops find the elements in the first-level cache again.
 const ELEMENTS_PER_BLOCK: usize = 1024;
 
 /// An optimizer. Whoever implements it gets [`Optimizer`](super::Optimizer) by `optimizer!`.
-pub(super) trait Rule: Debug + Send + 'static {
+pub(super) trait Rule: HasCommon + Debug + Send + 'static {
     type Formula: Formula;
 
     /// With the numbers of the current step.
     fn formula(&self) -> Self::Formula;
 
+    /// The formula for one parameter, where that depends on which it is.
+    fn formula_for(&self, parameter: Option<&ParameterInfo>) -> Self::Formula {
+        let _ = parameter;
+        self.formula()
+    }
+
+    /// The share of a parameter's weights that is taken off at a step.
+    fn weight_decay(&self, parameter: Option<&ParameterInfo>) -> Option<f64> {
+        let _ = parameter;
+        self.common().weight_decay()
+    }
+
     /// What is remembered of each parameter, in the order in which the formula gets it.
     const SLOTS: &'static [&'static str];
-    /// Those of them that only some options need.
+    /// Those of them that only some options, or some parameters, need.
     const OPTIONAL: &'static [&'static str] = &[];
     /// Whether the formula counts steps.
     const COUNTS_STEPS: bool;
-
-    fn common(&self) -> &Common;
-
-    fn common_mut(&mut self) -> &mut Common;
 
     /// Whether its own options are in range.
     fn check(&self) -> Result;
@@ -50,10 +58,28 @@ pub(super) trait Rule: Debug + Send + 'static {
         true
     }
 
+    /// Whether an optional slot is needed for one parameter.
+    fn keeps_for(&self, slot: &str, parameter: Option<&ParameterInfo>) -> bool {
+        let _ = parameter;
+        self.keeps(slot)
+    }
+
     /// What a slot's numbers are before the first step.
     fn start(&self, slot: &str) -> f32 {
         let _ = slot;
         0.0
+    }
+
+    /// How many numbers a slot has; by default as many as the parameter.
+    fn elements(&self, slot: &str, parameter: Option<&ParameterInfo>) -> Option<usize> {
+        let _ = slot;
+        parameter.map(ParameterInfo::elements)
+    }
+
+    /// A slot before the first step.
+    fn first(&self, slot: &str, parameter: Option<&ParameterInfo>, weights: &Values) -> Values {
+        let _ = parameter;
+        weights.full_like(self.start(slot))
     }
 
     /// Computes what is the same for all elements of a step; rate and step are set.
@@ -63,12 +89,23 @@ pub(super) trait Rule: Debug + Send + 'static {
     fn resume(&mut self) {}
 }
 
+/// Options and state that all optimizers have, in one of them.
+pub(super) trait HasCommon {
+    fn common(&self) -> &Common;
+
+    fn common_mut(&mut self) -> &mut Common;
+}
+
 /// What becomes of weights at one step: the options as numbers.
 pub(super) trait Formula: Copy + Send + Sync {
-    /// The new weights and slots of some elements. `gradient` may be written to.
+    /// The new weights and slots of some elements. `gradient` may be written to. Not needed where
+    /// [`values`](Self::values) is overridden.
     ///
     /// Implement it with `#[inline(always)]`: it is compiled for each width of vectors.
-    fn elements(self, weights: &mut [f32], gradient: &mut [f32], slots: &mut [&mut [f32]]);
+    #[inline(always)]
+    fn elements(self, weights: &mut [f32], gradient: &mut [f32], slots: &mut [&mut [f32]]) {
+        let _ = (weights, gradient, slots);
+    }
 
     /// The same by operations on tensors; the new slots take the place of the old ones.
     fn tensors(
@@ -172,25 +209,6 @@ impl<F: Formula, const N: usize> NullaryFnOnce for Blocks<'_, F, N> {
     }
 }
 
-/// Options and state that all optimizers have.
-#[derive(Debug)]
-pub(super) struct Common {
-    pub(super) name: &'static str,
-    default_rate: f64,
-    learning_rate: Option<Rate>,
-    weight_decay: Option<f64>,
-    clipnorm: Option<f64>,
-    clipvalue: Option<f64>,
-    global_clipnorm: Option<f64>,
-    /// In place of the optimizer's own, once it was set during a run.
-    pub(super) momentum: Option<f64>,
-    /// Steps made.
-    pub(super) step: u64,
-    /// Of the current step.
-    pub(super) rate: f32,
-    slots: HashMap<ParamId, Vec<Values>>,
-}
-
 /// Weights shrink by `by` × `rate` of themselves.
 #[derive(Clone, Copy)]
 pub(super) struct Decay {
@@ -198,126 +216,11 @@ pub(super) struct Decay {
     pub(super) rate: f32,
 }
 
-impl Common {
-    pub(super) fn new(name: &'static str, default_rate: f64, rate: Rate) -> Self {
-        Self {
-            name,
-            default_rate,
-            learning_rate: Some(rate),
-            weight_decay: None,
-            clipnorm: None,
-            clipvalue: None,
-            global_clipnorm: None,
-            momentum: None,
-            step: 0,
-            rate: 0.0,
-            slots: HashMap::new(),
-        }
-    }
-
-    pub(super) fn set_weight_decay(&mut self, decay: f64) {
-        self.weight_decay = Some(decay);
-    }
-
-    pub(super) fn set_clip(&mut self, clip: Clip) {
-        match clip {
-            Clip::Value(most) => self.clipvalue = Some(most),
-            Clip::Norm(most) => self.clipnorm = Some(most),
-            Clip::GlobalNorm(most) => self.global_clipnorm = Some(most),
-        }
-    }
-
-    /// The step as Keras' formulas have it.
-    pub(super) fn step(&self) -> f32 {
-        self.step as f32
-    }
-
-    /// `None` where it would change nothing.
-    fn decay(&self) -> Option<Decay> {
-        let by = self.weight_decay.filter(|decay| *decay != 0.0)? as f32;
-        Some(Decay { by, rate: self.rate })
-    }
-
-    /// A schedule is taken out; a number stays, so that it can be checked later.
-    pub(super) fn take_rate(&mut self) -> Rate {
-        match &self.learning_rate {
-            Some(Rate::Constant(constant)) => Rate::Constant(*constant),
-            _ => self.learning_rate.take().unwrap_or(Rate::Constant(self.default_rate)),
-        }
-    }
-
-    pub(super) fn clip(&self) -> Option<Clip> {
-        let clips = [
-            self.clipnorm.map(Clip::Norm),
-            self.global_clipnorm.map(Clip::GlobalNorm),
-            self.clipvalue.map(Clip::Value),
-        ];
-        clips.into_iter().flatten().next()
-    }
-
-    pub(super) fn check(&self) -> Result {
-        // Keras takes any rate; one that is not above 0 trains away from the minimum or not at all.
-        if let Some(Rate::Constant(rate)) = self.learning_rate {
-            self.check_positive("learning_rate", rate, "0.01")?;
-        }
-        if let Some(decay) = self.weight_decay {
-            let is_allowed = decay.is_finite() && decay >= 0.0;
-            let allowed = "a finite number, 0 or more, for example 0.004";
-            self.check_option("weight_decay", decay, is_allowed, allowed)?;
-        }
-        let clips = [
-            ("clipnorm", self.clipnorm),
-            ("clipvalue", self.clipvalue),
-            ("global_clipnorm", self.global_clipnorm),
-        ];
-        let mut given = clips.into_iter().filter_map(|(option, most)| Some((option, most?)));
-        let Some((option, most)) = given.next() else {
-            return Ok(());
-        };
-        if let Some((other, _)) = given.next() {
-            return Err(Error::config(format!(
-                "{}: `{option}` and `{other}` are both given; allowed: one of them",
-                self.name
-            )));
-        }
-        self.check_positive(option, most, "1.0")
-    }
-
-    /// A number that must be in a range, which is told in words.
-    pub(super) fn check_option(
-        &self,
-        option: &str,
-        value: f64,
-        is_allowed: bool,
-        allowed: &str,
-    ) -> Result {
-        if is_allowed {
-            return Ok(());
-        }
-        Err(Error::config(format!("{}: {option} is {value}; allowed: {allowed}", self.name)))
-    }
-
-    pub(super) fn check_positive(&self, option: &str, value: f64, example: &str) -> Result {
-        let allowed = format!("a finite number above 0, for example {example}");
-        self.check_option(option, value, value.is_finite() && value > 0.0, &allowed)
-    }
-
-    /// How much is kept of a running mean.
-    pub(super) fn check_share(&self, option: &str, share: f64, example: &str) -> Result {
-        let allowed = format!("0 or more and below 1, for example {example}");
-        self.check_option(option, share, (0.0..1.0).contains(&share), &allowed)
-    }
-
-    fn lacks(&self, what: &str) -> Error {
-        Error::data(format!(
-            "{}'s state lacks `{what}`; it is incomplete, or another optimizer's",
-            self.name
-        ))
-    }
-}
-
-pub(super) fn kept<R: Rule>(rule: &R) -> impl Iterator<Item = &'static str> {
-    let is_kept = |slot: &&str| !R::OPTIONAL.contains(slot) || rule.keeps(slot);
+fn kept<'r, R: Rule>(
+    rule: &'r R,
+    parameter: Option<&'r ParameterInfo>,
+) -> impl Iterator<Item = &'static str> + use<'r, R> {
+    let is_kept = move |slot: &&str| !R::OPTIONAL.contains(slot) || rule.keeps_for(slot, parameter);
     R::SLOTS.iter().copied().filter(is_kept)
 }
 
@@ -328,27 +231,42 @@ pub(super) fn update<R: Rule>(
     weights: Values,
     gradient: Values,
 ) -> Values {
-    let mut slots = match rule.common_mut().slots.remove(&id) {
+    let before = rule.common_mut().slots.remove(&id);
+    let parameter = rule.common().parameter(id);
+    let mut slots = match before {
         Some(slots) => slots,
-        None => kept(rule).map(|slot| gradient.full_like(rule.start(slot))).collect(),
+        None => kept(rule, parameter).map(|slot| rule.first(slot, parameter, &weights)).collect(),
     };
-    let decay = rule.common().decay();
-    let weights = rule.formula().values(decay, weights, gradient, &mut slots);
+    let by = rule.weight_decay(parameter);
+    let decay = rule.common().decay(by, id);
+    let formula = rule.formula_for(parameter);
+    let weights = formula.values(decay, weights, gradient, &mut slots);
     if !slots.is_empty() {
         rule.common_mut().slots.insert(id, slots);
     }
-    weights
+    rule.common_mut().average(id, weights)
+}
+
+/// [`Optimizer::state_len`](super::Optimizer::state_len).
+pub(super) fn state_len<R: Rule>(rule: &R, parameter: &ParameterInfo) -> usize {
+    let elements = parameter.elements();
+    let of_slot = |slot| rule.elements(slot, Some(parameter)).unwrap_or(elements);
+    let average = if rule.common().keeps_average() { elements } else { 0 };
+    kept(rule, Some(parameter)).map(of_slot).fold(average, usize::saturating_add)
 }
 
 /// [`Optimizer::state`](super::Optimizer::state).
 pub(super) fn state<R: Rule>(rule: &R) -> OptimizerState {
     let common = rule.common();
-    let step = R::COUNTS_STEPS.then_some(common.step);
+    let counts = R::COUNTS_STEPS || common.keeps_average();
+    let step = counts.then_some(common.step);
     let mut state = OptimizerState { step, momentum: common.momentum, ..Default::default() };
-    for (i, slot) in kept(rule).enumerate() {
-        let of_each = common.slots.iter().filter_map(|(id, slots)| Some((id, slots.get(i)?)));
-        state.put(slot, of_each);
+    for (id, slots) in &common.slots {
+        for (slot, values) in kept(rule, common.parameter(*id)).zip(slots) {
+            state.put(slot, [(id, values)]);
+        }
     }
+    common.put_into(&mut state);
     state
 }
 
@@ -366,7 +284,9 @@ pub(super) fn set_state<R: Rule>(rule: &mut R, mut state: OptimizerState) -> Res
         },
         None => None,
     };
-    let step = if R::COUNTS_STEPS { state.step.take() } else { None };
+    let extras = rule.common().take_from(&mut state)?;
+    let counts = R::COUNTS_STEPS || rule.common().keeps_average() || extras.has_average();
+    let step = if counts { state.step.take() } else { None };
     let mut found: Vec<_> = R::SLOTS.iter().map(|slot| (*slot, state.take(slot))).collect();
     state.finish(rule.common().name)?;
     if R::COUNTS_STEPS && step.is_none() && found.iter().any(|(_, of_each)| !of_each.is_empty()) {
@@ -379,6 +299,7 @@ pub(super) fn set_state<R: Rule>(rule: &mut R, mut state: OptimizerState) -> Res
         Ok(slots) => {
             let common = rule.common_mut();
             (common.slots, common.step) = (slots, step.unwrap_or(0));
+            common.set_extras(extras);
             rule.resume();
             Ok(())
         }
@@ -398,19 +319,24 @@ fn by_parameter<R: Rule>(
         .iter()
         .flat_map(|(_, of_each)| of_each.iter().map(|(id, values)| (*id, values.clone())))
         .collect();
-    let kept: Vec<&str> = kept(rule).collect();
     let mut slots = HashMap::new();
     for (id, like) in ids {
         if slots.contains_key(&id) {
             continue;
         }
+        let parameter = rule.common().parameter(id);
+        let kept: Vec<&str> = kept(rule, parameter).collect();
         let mut of_it = Vec::with_capacity(kept.len());
         for (slot, of_each) in found.iter_mut().filter(|(slot, _)| kept.contains(slot)) {
-            of_it.push(match of_each.remove(&id) {
+            let values = match of_each.remove(&id) {
                 Some(values) => values,
-                None if R::OPTIONAL.contains(slot) => like.full_like(rule.start(slot)),
+                None if R::OPTIONAL.contains(slot) => rule.first(slot, parameter, &like),
                 None => return Err(rule.common().lacks(slot)),
-            });
+            };
+            if let Some(elements) = rule.elements(slot, parameter) {
+                rule.common().check_elements(slot, &values, elements)?;
+            }
+            of_it.push(values);
         }
         if !of_it.is_empty() {
             slots.insert(id, of_it);
@@ -419,9 +345,41 @@ fn by_parameter<R: Rule>(
     Ok(slots)
 }
 
-/// Implements [`Optimizer`](super::Optimizer) by the [`Rule`], and the options that all have.
+/// Implements [`Optimizer`](super::Optimizer) by the [`Rule`], and methods that set options: its own,
+/// each a field of that name, and those that all have. The default is its `LEARNING_RATE`.
 macro_rules! optimizer {
-    ($optimizer:ty) => {
+    ($optimizer:ident { $($(#[$doc:meta])* $option:ident: $value:ty,)* }) => {
+        impl $optimizer {
+            $(
+                $(#[$doc])*
+                pub fn $option(mut self, $option: $value) -> Self {
+                    self.$option = $option;
+                    self
+                }
+            )*
+        }
+
+        impl $crate::optimizers::rule::HasCommon for $optimizer {
+            fn common(&self) -> &Common {
+                &self.common
+            }
+
+            fn common_mut(&mut self) -> &mut Common {
+                &mut self.common
+            }
+        }
+
+        optimizer!($optimizer);
+    };
+    ($optimizer:ident) => {
+        use $crate::optimizers::rule::HasCommon as _;
+
+        impl Default for $optimizer {
+            fn default() -> Self {
+                Self::new(LEARNING_RATE)
+            }
+        }
+
         impl $optimizer {
             /// The share of each weight that is taken off it at a step, times the learning rate;
             /// before the update. 0 or more. Default none, unless said otherwise above.
@@ -448,6 +406,39 @@ macro_rules! optimizer {
             /// Above 0. Default none. One clip at most.
             pub fn global_clipnorm(mut self, global_clipnorm: f64) -> Self {
                 self.common_mut().set_clip(refrain_core::Clip::GlobalNorm(global_clipnorm));
+                self
+            }
+
+            /// Takes no weight decay off parameters of these names: `*.bias`, `dense_1`,
+            /// `batch_normalization*`. A name is a parameter's or its layer's; `*` stands for
+            /// anything. Default none.
+            pub fn exclude_from_weight_decay(
+                mut self,
+                names: impl IntoIterator<Item = impl Into<String>>,
+            ) -> Self {
+                self.common_mut().set_undecayed(names.into_iter().map(Into::into).collect());
+                self
+            }
+
+            /// Keeps a moving average of the weights, with which the model ends training. How much
+            /// of the average a step keeps: 0..=1, Keras' `ema_momentum` 0.99. Default: none is
+            /// kept.
+            pub fn use_ema(mut self, ema_momentum: f64) -> Self {
+                self.common_mut().set_average(ema_momentum);
+                self
+            }
+
+            /// With [`use_ema`](Self::use_ema): gives the model the average every so many steps, 1
+            /// or more, and trains on from it. Default: at the end of training alone.
+            pub fn ema_overwrite_frequency(mut self, steps: usize) -> Self {
+                self.common_mut().set_overwrite(steps);
+                self
+            }
+
+            /// What the loss is multiplied by before the backward pass, and gradients divided by
+            /// after it, or a scale that follows the gradients. Default 1.
+            pub fn loss_scale(mut self, scale: impl Into<$crate::optimizers::LossScale>) -> Self {
+                self.common_mut().set_loss_scale(scale.into());
                 self
             }
         }
@@ -482,6 +473,22 @@ macro_rules! optimizer {
                 $crate::optimizers::rule::update(self, id, weights, gradient)
             }
 
+            fn meet(&mut self, parameters: &[$crate::optimizers::ParameterInfo]) {
+                self.common_mut().meet(parameters);
+            }
+
+            fn current_loss_scale(&self) -> Option<&$crate::optimizers::LossScale> {
+                self.common().loss_scale()
+            }
+
+            fn adapt_loss_scale(&mut self, is_finite: bool) {
+                self.common_mut().adapt_loss_scale(is_finite);
+            }
+
+            fn average(&self, id: burn::module::ParamId) -> Option<&$crate::optimizers::Values> {
+                self.common().average_of(id)
+            }
+
             fn set_momentum(&mut self, momentum: f64) -> refrain_core::Result {
                 self.check_momentum(momentum)
                     .unwrap_or_else(|| Err($crate::optimizers::no_momentum(momentum)))?;
@@ -489,9 +496,8 @@ macro_rules! optimizer {
                 Ok(())
             }
 
-            fn state_len(&self, shape: &[usize]) -> usize {
-                let slots = $crate::optimizers::rule::kept(self).count();
-                shape.iter().fold(slots, |n, &axis| n.saturating_mul(axis))
+            fn state_len(&self, parameter: &$crate::optimizers::ParameterInfo) -> usize {
+                $crate::optimizers::rule::state_len(self, parameter)
             }
 
             fn state(&self) -> $crate::optimizers::OptimizerState {

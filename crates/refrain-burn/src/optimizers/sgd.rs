@@ -4,7 +4,8 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 use refrain_core::schedule::Rate;
 
-use super::rule::{Common, Formula, Rule, optimizer};
+use super::common::Common;
+use super::rule::{Formula, Rule, optimizer};
 
 const LEARNING_RATE: f64 = 0.01;
 /// What is remembered of each parameter.
@@ -37,27 +38,14 @@ impl Sgd {
         let common = Common::new("sgd", LEARNING_RATE, learning_rate.into());
         Self { common, momentum: 0.0, nesterov: false }
     }
+}
 
+optimizer!(Sgd {
     /// How much of the last step's velocity is kept, 0..=1. Default 0.
-    pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum = momentum;
-        self
-    }
-
+    momentum: f64,
     /// Whether the gradient is applied ahead of the velocity. Default false.
-    pub fn nesterov(mut self, nesterov: bool) -> Self {
-        self.nesterov = nesterov;
-        self
-    }
-}
-
-impl Default for Sgd {
-    fn default() -> Self {
-        Self::new(LEARNING_RATE)
-    }
-}
-
-optimizer!(Sgd);
+    nesterov: bool,
+});
 
 impl Rule for Sgd {
     type Formula = Descent;
@@ -70,14 +58,6 @@ impl Rule for Sgd {
     const SLOTS: &'static [&'static str] = &[VELOCITY];
     const OPTIONAL: &'static [&'static str] = &[VELOCITY];
     const COUNTS_STEPS: bool = false;
-
-    fn common(&self) -> &Common {
-        &self.common
-    }
-
-    fn common_mut(&mut self) -> &mut Common {
-        &mut self.common
-    }
 
     fn check(&self) -> Result {
         self.check_momentum(self.momentum).unwrap_or(Ok(()))

@@ -1,6 +1,6 @@
 //! What an optimizer remembers between steps, on its way to a checkpoint and back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn::module::ParamId;
 use refrain_core::{Error, Escaped, Result};
@@ -25,11 +25,13 @@ pub struct OptimizerState {
     pub step: Option<u64>,
     /// The momentum, where it was changed after the optimizer was built.
     pub momentum: Option<f64>,
+    /// Other numbers, by names without `/`.
+    pub numbers: BTreeMap<String, f64>,
     /// What belongs to single parameters, in no order.
     pub slots: Vec<OptimizerSlot>,
 }
 
-/// Values that an optimizer keeps for one parameter: as many as it has elements.
+/// Values that an optimizer keeps for one parameter: mostly as many as it has elements.
 #[derive(Clone, Debug)]
 pub struct OptimizerSlot {
     /// The parameter.
@@ -69,11 +71,12 @@ impl OptimizerState {
     /// # Errors
     /// Naming the first that is left over.
     pub fn finish(&self, optimizer: &str) -> Result {
-        let left = match (self.slots.first(), self.step, self.momentum) {
-            (Some(slot), ..) => slot.name.as_str(),
-            (None, Some(_), _) => "step",
-            (None, None, Some(_)) => "momentum",
-            (None, None, None) => return Ok(()),
+        let slot = self.slots.first().map(|slot| slot.name.as_str());
+        let step = self.step.map(|_| "step");
+        let momentum = self.momentum.map(|_| "momentum");
+        let number = self.numbers.keys().next().map(String::as_str);
+        let Some(left) = slot.or(step).or(momentum).or(number) else {
+            return Ok(());
         };
         Err(Error::data(format!(
             "{optimizer} remembers no `{}`; the state is another optimizer's",

@@ -76,6 +76,38 @@ impl Values {
         }
     }
 
+    /// How many numbers there are.
+    pub fn elements(&self) -> usize {
+        match &self.0 {
+            Kind::Host(data) => data.num_elements(),
+            Kind::Device(tensor) => tensor.shape().num_elements(),
+        }
+    }
+
+    /// Zeros, so many of them, in the same place.
+    pub(crate) fn zeros(&self, elements: usize) -> Self {
+        match &self.0 {
+            Kind::Host(_) => Self(Kind::Host(TensorData::zeros::<f32, _>([elements]))),
+            Kind::Device(tensor) => {
+                Self(Kind::Device(Tensor::zeros([elements], (&tensor.device(), tensor.dtype()))))
+            }
+        }
+    }
+
+    /// `keep` × these + (1 − `keep`) × `others`, which are left as they are.
+    pub(crate) fn moved_towards(mut self, others: &mut Self, keep: f32) -> Self {
+        let new = 1.0 - keep;
+        let done = in_place([&mut self, others], |[values, others]| {
+            for (value, other) in values.iter_mut().zip(others) {
+                *value = keep * *value + new * *other;
+            }
+        });
+        if done {
+            return self;
+        }
+        (self.into_tensor() * keep + others.clone().into_tensor() * new).into()
+    }
+
     /// The sum with `other`, of the same length and place.
     pub(crate) fn plus(mut self, mut other: Self) -> Self {
         let done = in_place([&mut self, &mut other], |[sum, other]| {

@@ -106,3 +106,36 @@ fn names_are_found_both_ways() {
     assert_eq!(Activation::from_name("swish"), Some(Activation::Silu));
     assert_eq!(Activation::from_name("Relu"), None);
 }
+
+/// (logits, probabilities, gradient of the first one): the nearest distribution, by hand.
+#[test]
+fn sparsemax_gives_the_nearest_distribution() {
+    let third = 1.0 / 3.0;
+    for (logits, expected, gradient) in [
+        ([0.5, 0.2, -3.0], [0.65, 0.35, 0.0], [0.5, -0.5, 0.0]),
+        ([3.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+        ([0.0, 0.0, 0.0], [third; 3], [2.0 * third, -third, -third]),
+        ([1e4, 1e4, -1e4], [0.5, 0.5, 0.0], [0.5, -0.5, 0.0]),
+    ] {
+        let device = Device::default().autodiff();
+        let x = rows(&logits, 3, &device).require_grad();
+        let y = Activation::Sparsemax.forward(x.clone());
+        let gradients = y.clone().narrow(1, 0, 1).sum().backward();
+        assert_close(&floats(y), &expected, 1e-6, &format!("{logits:?}"));
+        let by_input = floats(x.grad(&gradients).unwrap());
+        assert_close(&by_input, &gradient, 1e-6, &format!("{logits:?}, gradient"));
+    }
+}
+
+/// Values and gradients are numbers on both ends of the line, too. (`exponential` overflows, as in Keras.)
+#[test]
+fn no_activation_gives_nan_or_infinity() {
+    for activation in Activation::names().filter(|name| *name != "exponential") {
+        let device = Device::default().autodiff();
+        let x = rows(&POINTS, 4, &device).require_grad();
+        let y = Activation::from_name(activation).unwrap().forward(x.clone());
+        let gradients = y.clone().sum().backward();
+        let values = [floats(y), floats(x.grad(&gradients).unwrap())].concat();
+        assert!(values.iter().all(|value| value.is_finite()), "{activation}: {values:?}");
+    }
+}

@@ -3,7 +3,8 @@
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::{
     AnyLoss, AnyMetric, BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
-    CategoricalFocalCrossentropy, Huber, Loss, Metric, Targets, TopKCategoricalAccuracy,
+    CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, Circle, Huber, Loss, Metric,
+    Targets, TopKCategoricalAccuracy, Tversky,
 };
 use serde_json::Value;
 
@@ -16,6 +17,7 @@ fn values_and_gradients_are_those_of_keras() {
     for line in recording.lines() {
         let case: Value = serde_json::from_str(line).unwrap();
         match case["loss"].as_str() {
+            Some(name) if case["mean"].is_f64() => reduced(name, &case),
             Some(name) => loss(name, &case),
             None => metric(&case),
         }
@@ -42,6 +44,49 @@ fn loss(name: &str, case: &Value) {
     let gradients = values.mean().backward();
     let gradient = floats(outputs.grad(&gradients).unwrap());
     assert_close(&gradient, &numbers(&case["gradient"]), 2e-6, &case.to_string());
+}
+
+/// The mean over the batch of losses whose samples depend on each other, and of those of labels.
+fn reduced(name: &str, case: &Value) {
+    let options = &case["options"];
+    let number = |key: &str| options[key].as_f64();
+    let is = |key: &str, default: bool| options[key].as_bool().unwrap_or(default);
+    let loss = match name {
+        "dice" => AnyLoss::of_rows(Tversky::dice().per_sample(is("per_sample", false))),
+        "tversky" => AnyLoss::of_rows(
+            Tversky::new()
+                .alpha(number("alpha").unwrap_or(0.5))
+                .beta(number("beta").unwrap_or(0.5))
+                .per_sample(is("per_sample", false)),
+        ),
+        "circle" => AnyLoss::of_labels(
+            Circle::new()
+                .gamma(number("gamma").unwrap_or(80.0))
+                .margin(number("margin").unwrap_or(0.4))
+                .remove_diagonal(is("remove_diagonal", true)),
+        ),
+        _ => AnyLoss::of_labels(
+            CategoricalGeneralizedCrossEntropy::new().q(number("q").unwrap_or(0.5)),
+        ),
+    };
+    assert_eq!(Loss::<Tensor<2>>::name(&loss), name);
+    let columns = case["columns"].as_u64().unwrap() as usize;
+    let device = Device::flex().autodiff();
+    let outputs = rows(&numbers(&case["outputs"]), columns, &device).require_grad();
+    let targets = numbers(&case["targets"]);
+    let targets = match targets.len() == outputs.dims()[0] {
+        true => {
+            let labels: Vec<i64> = targets.iter().map(|label| *label as i64).collect();
+            Targets::Labels(Tensor::from_data(labels.as_slice(), &device))
+        }
+        false => Targets::Rows(rows(&targets, columns, &device)),
+    };
+    Loss::check(&loss, &outputs, &targets).unwrap();
+    let mean = loss.forward(outputs.clone(), targets).mean();
+    let expected = [case["mean"].as_f64().unwrap() as f32];
+    assert_close(&floats(mean.clone()), &expected, 2e-6, &case.to_string());
+    let gradient = floats(outputs.grad(&mean.backward()).unwrap());
+    assert_close(&gradient, &numbers(&case["gradient"]), 2e-5, &case.to_string());
 }
 
 fn with_options(name: &str, options: &Value) -> AnyLoss {
@@ -74,10 +119,10 @@ fn metric(case: &Value) {
     let name = case["metric"].as_str().unwrap();
     let metric = AnyMetric::from_name(name).unwrap();
     let is = |got: f64| assert_close(&[got as f32], &result, 2e-6, &case.to_string());
-    let mean = |values: Tensor<1>| f64::from(values.mean().into_scalar::<f32>());
+    let mean = |values: Tensor<2>| f64::from(values.mean().into_scalar::<f32>());
     let Some(k) = case["k"].as_u64() else {
         let values = metric.values(outputs, Targets::Rows(targets));
-        return is(metric.of_mean(mean(values)));
+        return is(metric.result(&[mean(values)], 1.0));
     };
     let metric = TopKCategoricalAccuracy::new().k(k as usize);
     let labels = targets.clone().argmax(1).squeeze_dim::<1>(1);

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use refrain_burn::burn::module::{Module, Param, ParamId};
 use refrain_burn::burn::tensor::{DType, Device, Tensor};
 use refrain_burn::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, ArrayDataset, BurnLearner, Forward, Ftrl, Lamb, Lion,
-    Nadam, Optimizer, OptimizerState, RmsProp, Sgd,
+    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, ArrayDataset, BurnLearner, Forward, Ftrl,
+    Lamb, Lion, Muon, Nadam, Optimizer, OptimizerState, ParameterInfo, RmsProp, ScheduleFreeAdamW,
+    Sgd,
 };
 use refrain_core::schedule::Rate;
 use refrain_core::{Dataset as _, Learner as _, TrainStep};
@@ -30,7 +31,7 @@ fn trajectories_are_those_of_keras() {
     assert_eq!(types.len(), OPTIMIZERS);
 }
 
-const OPTIMIZERS: usize = 11;
+const OPTIMIZERS: usize = 14;
 
 fn optimizer(options: &Value) -> Box<dyn Optimizer> {
     let rate = options["learning_rate"].as_f64();
@@ -42,6 +43,12 @@ fn optimizer(options: &Value) -> Box<dyn Optimizer> {
                     built = built.$option(value);
                 }
             )*
+            if options["use_ema"].as_bool().unwrap_or(false) {
+                built = built.use_ema(options["ema_momentum"].as_f64().unwrap_or(0.99));
+            }
+            if let Some(steps) = options["ema_overwrite_frequency"].as_u64() {
+                built = built.ema_overwrite_frequency(steps as usize);
+            }
             for (option, value) in options.as_object().unwrap() {
                 let Some(value) = value.as_f64() else { continue };
                 built = match option.as_str() {
@@ -76,6 +83,30 @@ fn optimizer(options: &Value) -> Box<dyn Optimizer> {
             beta
         )),
         "lamb" => Box::new(build!(Lamb, beta_1, beta_2, epsilon)),
+        "adafactor" => {
+            Box::new(build!(Adafactor, beta_2_decay, epsilon_1, epsilon_2, clip_threshold))
+        }
+        "muon" => {
+            let mut muon = build!(
+                Muon,
+                momentum,
+                adam_beta_1,
+                adam_beta_2,
+                epsilon,
+                adam_weight_decay,
+                adam_lr_ratio,
+                rms_rate
+            );
+            if let Some(steps) = options["ns_steps"].as_u64() {
+                muon = muon.ns_steps(steps as usize);
+            }
+            Box::new(muon.nesterov(options["nesterov"].as_bool().unwrap_or(true)))
+        }
+        "schedule_free_adamw" => {
+            let steps = options["warmup_steps"].as_u64().unwrap_or(0);
+            let built = build!(ScheduleFreeAdamW, beta_1, beta_2, epsilon);
+            Box::new(built.warmup_steps(steps as usize))
+        }
         other => panic!("no optimizer {other} here"),
     }
 }
@@ -91,15 +122,26 @@ fn rate(optimizer: &mut dyn Optimizer) -> f64 {
     rate
 }
 
+/// The optimizer, and what it was told of the one parameter.
+fn met(case: &Value) -> (Box<dyn Optimizer>, ParamId) {
+    let mut optimizer = optimizer(&case["optimizer"]);
+    let id = ParamId::new();
+    let shape = match case["shape"].as_array() {
+        Some(shape) => shape.iter().map(|n| n.as_u64().unwrap() as usize).collect(),
+        None => vec![case["start"].as_array().unwrap().len()],
+    };
+    optimizer.meet(&[ParameterInfo { id, name: "dense.weight".to_owned(), shape }]);
+    (optimizer, id)
+}
+
 /// In place on f32, and by tensor operations on f64.
 fn trajectory(case: &Value, dtype: DType) {
-    let mut optimizer = optimizer(&case["optimizer"]);
+    let (mut optimizer, id) = met(case);
     if optimizer.clip().is_some() {
         return;
     }
     assert!(optimizer.check().is_ok());
     let rate = rate(&mut *optimizer);
-    let id = ParamId::new();
     let tensor = |values: &Value| {
         Tensor::<1>::from_data(numbers(values).as_slice(), (&Device::flex(), dtype))
     };
@@ -110,8 +152,19 @@ fn trajectory(case: &Value, dtype: DType) {
         weights = optimizer.update(id, weights.into(), tensor(gradient).into()).into_tensor();
         let got: Vec<f32> = weights.clone().try_into_vec_as().unwrap();
         let what = format!("{} {dtype:?} step {step}", case["optimizer"]);
-        assert_close(&got, &numbers(&case["weights"][step]), 2e-6, &what);
+        assert_close(&got, &numbers(&case["weights"][step]), tolerance(case), &what);
     }
+    if case["average"].is_array() {
+        let average = optimizer.average(id).unwrap().clone().into_tensor();
+        let got: Vec<f32> = average.try_into_vec_as().unwrap();
+        let what = format!("average of {}", case["optimizer"]);
+        assert_close(&got, &numbers(&case["average"]), 2e-6, &what);
+    }
+}
+
+/// The steps of Newton-Schulz make differences of rounding ten times larger.
+fn tolerance(case: &Value) -> f32 {
+    if case["optimizer"]["type"] == "muon" { 2e-5 } else { 2e-6 }
 }
 
 /// A model whose gradient is what was asked for: its output is weights × inputs.
@@ -145,8 +198,11 @@ impl refrain_burn::Loss<Tensor<2>> for Itself {
     }
 }
 
-/// With the clipping, which is the learner's.
+/// With the clipping, and the average at the end, which are the learner's.
 fn steps_of_a_learner(case: &Value) {
+    if case["shape"].is_array() {
+        return;
+    }
     let mut optimizer = optimizer(&case["optimizer"]);
     let rate = rate(&mut *optimizer);
     let start = numbers(&case["start"]);
@@ -162,6 +218,11 @@ fn steps_of_a_learner(case: &Value) {
         let what = format!("{} in a learner, step {step}", case["optimizer"]);
         assert_close(&got, &numbers(&case["weights"][step]), 2e-6, &what);
     }
+    learner.end_training().unwrap();
+    let got = floats(learner.model().unwrap().weights.val().without_autodiff());
+    let last = case["weights"].as_array().unwrap().last().unwrap();
+    let expected = if case["average"].is_array() { &case["average"] } else { last };
+    assert_close(&got, &numbers(expected), 2e-6, &format!("{} at the end", case["optimizer"]));
 }
 
 /// A new optimizer with the state of another does what the other does.
@@ -169,15 +230,15 @@ fn goes_on_after_each_step(case: &Value) {
     let tensor = |values: &[f32]| Tensor::<1>::from_data(values, &Device::flex());
     let gradients: Vec<Vec<f32>> =
         case["gradients"].as_array().unwrap().iter().map(numbers).collect();
-    let id = ParamId::new();
     let run = |stop: Option<usize>| {
-        let mut current = optimizer(&case["optimizer"]);
+        let (mut current, mut id) = met(case);
         let rate = rate(&mut *current);
         let mut weights = numbers(&case["start"]);
         for (step, gradient) in gradients.iter().enumerate() {
             if stop == Some(step) {
-                let state = current.state();
-                current = optimizer(&case["optimizer"]);
+                let mut state = current.state();
+                (current, id) = met(case);
+                state.slots.iter_mut().for_each(|slot| slot.parameter = id);
                 current.set_state(state).unwrap();
             }
             current.begin_step(rate);
@@ -334,6 +395,25 @@ fn ftrl_golden() {
                 -0.0164, -0.0328, -0.0481, -0.0623, -0.0753, -0.0875, -0.099, -0.1098, -0.1201,
                 -0.1299,
             ],
+        ],
+    );
+}
+
+#[test]
+fn adafactor_golden() {
+    let optimizer = Adafactor::new(0.5)
+        .beta_2_decay(-0.65)
+        .epsilon_1(1e-15)
+        .epsilon_2(1e-4)
+        .clip_threshold(0.9);
+    golden(
+        optimizer,
+        [
+            [0.55; 10],
+            [0.3031, 0.3026, 0.3025, 0.3024, 0.3024, 0.3024, 0.3024, 0.3024, 0.3024, 0.3024],
+            [0.1671, 0.1665, 0.1663, 0.1663, 0.1663, 0.1663, 0.1663, 0.1663, 0.1663, 0.1663],
+            [0.0923, 0.0916, 0.0915, 0.0914, 0.0914, 0.0914, 0.0914, 0.0914, 0.0914, 0.0914],
+            [0.0554, 0.0548, 0.0546, 0.0546, 0.0546, 0.0546, 0.0546, 0.0545, 0.0545, 0.0545],
         ],
     );
 }

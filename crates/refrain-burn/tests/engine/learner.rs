@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use refrain_burn::burn::module::{Module, Param, ParamId};
 use refrain_burn::burn::tensor::{Device, Int, Tensor};
 use refrain_burn::layers::{Dense, Dropout, Flatten};
+use refrain_burn::metrics::{TruePositives, Weighted};
 use refrain_burn::{
-    Accuracy, Activation, ArrayDataset, Batch, BurnLearner, Forward, MeanSquaredError, Optimizer,
-    Sequential, Sgd, SparseCategoricalCrossentropy, Values,
+    Accuracy, Activation, AnyLoss, AnyMetric, ArrayDataset, Batch, BurnLearner, Forward,
+    MeanSquaredError, Optimizer, Sequential, Sgd, SparseCategoricalCrossentropy, Targets, Values,
 };
 use refrain_core::schedule::Rate;
 use refrain_core::{
@@ -82,6 +83,72 @@ fn metrics_are_means_over_samples() {
     let mut logs = Logs::new();
     learner.read_metrics(&mut logs).unwrap();
     assert!(logs.is_empty(), "nothing was seen");
+}
+
+#[test]
+fn refuses_names_of_metrics_that_logs_have() {
+    for name in ["epoch", "val_loss", "learning_rate", "loss", ""] {
+        let mut learner = classifier_of_any();
+        learner.track_metric(AnyMetric::from_name("auc").unwrap().named(name));
+        assert!(learner.check().unwrap_err().is_config(), "{name}");
+    }
+}
+
+/// The loss takes any label, and the metric looks it up among the outputs.
+#[test]
+fn refuses_labels_that_a_metric_has_no_output_for() {
+    for name in ["top_k_categorical_accuracy", "sparse_categorical_crossentropy", "ce"] {
+        let mut learner = classifier_of_any();
+        learner.track_metric(AnyMetric::from_name(name).unwrap());
+        let inputs = vec![0.5; 8];
+        let data = ArrayDataset::<_, Targets>::new(&[4], inputs).unwrap().labels([0, 3]).unwrap();
+        let error = learner.evaluate(data.batch(&[0, 1]).unwrap(), None).unwrap_err();
+        assert!(error.is_data(), "{name}: {error}");
+    }
+}
+
+fn classifier_of_any() -> BurnLearner<Sequential, AnyLoss> {
+    let model = Sequential::input(&[4]).layer(Dense::new(3)).build(7).unwrap();
+    BurnLearner::new(model, Box::new(Sgd::new(0.1)), AnyLoss::from_name("circle").unwrap())
+}
+
+/// Keras' `weighted_metrics`: a mean is divided by the sum of the weights; plain metrics do not know
+/// them, and the loss stays divided by the number of samples.
+#[test]
+fn weighted_metrics_are_means_by_weight() {
+    let mut learner = classifier();
+    learner.track_metric(Weighted::new(Accuracy::new()));
+    learner.track_metric(Weighted::new(TruePositives::new().thresholds(0.0)));
+    let weights = [0.0, 0.5, 1.0, 4.0, 0.25];
+    let (mut right, mut total) = (0.0, 0.0);
+    for (i, weight) in weights.into_iter().enumerate() {
+        learner.reset_metrics();
+        learner.evaluate(data().batch(&[i]).unwrap(), None).unwrap();
+        let mut logs = Logs::new();
+        learner.read_metrics(&mut logs).unwrap();
+        right += f64::from(weight) * logs.get("accuracy").unwrap();
+        total += f64::from(weight);
+    }
+    learner.reset_metrics();
+    learner.evaluate(data().batch(&[0, 1]).unwrap(), Some(&weights[..2])).unwrap();
+    learner.evaluate(data().batch(&[2, 3, 4]).unwrap(), Some(&weights[2..])).unwrap();
+    let reads = learner.device_reads();
+    let mut logs = Logs::new();
+    learner.read_metrics(&mut logs).unwrap();
+    assert_eq!(learner.device_reads(), reads + 1, "one read for all metrics");
+    assert!((logs.get("weighted_accuracy").unwrap() - right / total).abs() < 1e-6);
+    // With a threshold of 0 all outputs are a yes: one of each sample is right.
+    assert!((logs.get("weighted_true_positives").unwrap() - total).abs() < 1e-6);
+
+    // In the middle of an epoch: sums and weights come back to the bit.
+    let state = learner.step_state().unwrap();
+    let mut other = classifier();
+    other.track_metric(Weighted::new(Accuracy::new()));
+    other.track_metric(Weighted::new(TruePositives::new().thresholds(0.0)));
+    other.set_step_state(&state).unwrap();
+    let mut restored = Logs::new();
+    other.read_metrics(&mut restored).unwrap();
+    assert_eq!(restored, logs);
 }
 
 #[test]

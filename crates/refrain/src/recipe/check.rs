@@ -70,11 +70,12 @@ impl Recipe {
     pub fn check(&self, data: &RecipeData, folder: &Path) -> Result<RecipeCheck> {
         // Without weights: they may be more than there is memory for.
         let model = self.outline(data)?;
-        let summary = model.summary();
-        let memory = self.memory_finding(&summary, data)?;
         let inputs = self.input_finding(&model, data)?;
-        let fits = memory.as_ref().is_none_or(|finding| finding.severity != Severity::Error);
-        let trainer = self.trainer_of(model, fits)?;
+        let mut trainer = self.trainer_of(model)?;
+        let memory = self.memory_finding(trainer.learner(), data)?;
+        if memory.as_ref().is_none_or(|finding| finding.severity != Severity::Error) {
+            self.read_weights(&mut trainer)?;
+        }
         let output_shape = trainer.learner().model()?.output_shape().to_vec();
         let mut trainer = trainer.callbacks(self.callbacks(folder)?);
         if self.checkpoint.takes_some() {

@@ -56,7 +56,7 @@ impl Recipe {
     ) -> Result<Trainer<RecipeLearner>> {
         let model = self.outline_on(sample_shape)?;
         memory::check_weights(&model.summary(), bytes).map_err(|e| e.context(&self.origin))?;
-        let mut trainer = self.trainer_of(model, false)?;
+        let mut trainer = self.trainer_of(model)?;
         trainer.learner_mut().set_weights(weights)?;
         Ok(trainer)
     }

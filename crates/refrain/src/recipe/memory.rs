@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::fmt;
 
-use refrain_burn::{Optimizer, Summary};
+use refrain_burn::Summary;
 use refrain_core::{Dataset as _, Error, Finding, Result};
 use serde_json::{Value, json};
 
 use super::memory_limit::MemoryLimit;
-use super::{Recipe, RecipeData};
+use super::{Recipe, RecipeData, RecipeLearner};
 
 /// Bytes of a number.
 const NUMBER: u64 = 4;
@@ -45,9 +45,8 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    fn new(model: &Summary, optimizer: &dyn Optimizer, inputs: usize, batch_size: usize) -> Self {
-        let state = model.rows.iter().flat_map(|row| &row.trained_shapes);
-        let state = state.map(|shape| optimizer.state_len(shape)).fold(0, usize::saturating_add);
+    /// `state`: numbers that the optimizer remembers; `inputs`: of a sample.
+    fn new(model: &Summary, state: usize, inputs: usize, batch_size: usize) -> Self {
         let kept = model.rows.iter().map(|row| row.kept);
         let outputs =
             model.rows.iter().filter(|row| row.kept > 0).map(|row| len(&row.output_shape));
@@ -141,17 +140,17 @@ impl MemoryEstimate {
 }
 
 impl Recipe {
-    /// What a run on so many samples of this shape needs of memory. `model`: of this recipe; `data`:
-    /// bytes of the samples that are in memory.
+    /// What a run on so many samples of this shape needs of memory. `learner`: of this recipe, with
+    /// weights or without; `data`: bytes of the samples that are in memory.
     pub(super) fn memory(
         &self,
-        model: &Summary,
+        learner: &RecipeLearner,
         (samples, sample_shape): (usize, &[usize]),
         data: u64,
     ) -> Result<MemoryEstimate> {
-        let optimizer = self.optimizer()?;
+        let (model, state) = (learner.model()?.summary(), learner.optimizer_state_len()?);
         let batch_size = self.fit.batch_size.min(samples.max(1));
-        let estimate = MemoryEstimate::new(model, &*optimizer, len(sample_shape), batch_size);
+        let estimate = MemoryEstimate::new(&model, state, len(sample_shape), batch_size);
         let is_saved = self.checkpoint.takes_some();
         let checkpoint = estimate.weights.saturating_add(estimate.optimizer);
         Ok(MemoryEstimate { checkpoint: if is_saved { checkpoint } else { 0 }, data, ..estimate })
@@ -160,14 +159,15 @@ impl Recipe {
     /// What is to be said of the memory that a run on `data` needs.
     pub(super) fn memory_finding(
         &self,
-        model: &Summary,
+        learner: &RecipeLearner,
         data: &RecipeData,
     ) -> Result<Option<Finding>> {
         let Some(limit) = MemoryLimit::of_process() else {
             return Ok(None);
         };
         let samples = (data.len(), data.sample_shape());
-        Ok(self.memory(model, samples, data.bytes())?.finding(model, &limit))
+        let estimate = self.memory(learner, samples, data.bytes())?;
+        Ok(estimate.finding(&learner.model()?.summary(), &limit))
     }
 }
 
@@ -241,8 +241,7 @@ mod tests {
         let model = Sequential::input(&[1 << 14]).layer(Dense::new(1 << 14).use_bias(false));
         let model = model.outline().unwrap().summary();
         // Weights of 1 GiB; with gradients and Adam's two 4 GiB, with a checkpoint 7.
-        let adam = refrain_burn::Adam::new(0.001);
-        let estimate = MemoryEstimate::new(&model, &adam, 1 << 14, 1 << 11);
+        let estimate = MemoryEstimate::new(&model, 2 << 28, 1 << 14, 1 << 11);
         let estimate = MemoryEstimate { checkpoint: 3 * GIB, data: GIB / 2, ..estimate };
         assert_eq!((estimate.weights, estimate.optimizer), (GIB, 2 * GIB));
         assert_eq!(estimate.activations, 4 * 2048 * (5 << 14));

@@ -329,15 +329,18 @@ impl Recipe {
         // Before the first batch, and before anything is written or allocated.
         self.check_loss(data, model.output_shape()).map_err(|e| e.context(&self.origin))?;
         let mut findings = self.metric_findings(data, model.output_shape());
-        findings.extend(self.memory_finding(&model.summary(), data)?);
+        let outline = self.trainer_of(model)?;
+        findings.extend(self.memory_finding(outline.learner(), data)?);
         if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Error) {
             return Err(Error::config(finding.to_string()).context(&self.origin));
         }
-        self.trainer_of(self.build(data)?, true)
+        let mut trainer = self.trainer_of(self.build(data)?)?;
+        self.read_weights(&mut trainer)?;
+        Ok(trainer)
     }
 
-    /// Trains `model`, this recipe's; `reads_weights` where the recipe has a file of them.
-    fn trainer_of(&self, model: Sequential, reads_weights: bool) -> Result<Trainer<RecipeLearner>> {
+    /// Trains `model`, this recipe's.
+    fn trainer_of(&self, model: Sequential) -> Result<Trainer<RecipeLearner>> {
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
         let learner = BurnLearner::new(model, optimizer, self.compile.loss.clone());
@@ -345,11 +348,16 @@ impl Recipe {
         for metric in &self.compile.metrics {
             trainer = trainer.metric(metric.clone());
         }
-        if let Some(weights) = self.model.read_weights().filter(|_| reads_weights) {
-            let loaded = trainer.load_weights(self.folder.join(weights));
-            loaded.map_err(|e| e.context(&self.origin))?;
-        }
         Ok(trainer)
+    }
+
+    /// Gives the model the weights of the recipe's file, where it has one.
+    fn read_weights(&self, trainer: &mut Trainer<RecipeLearner>) -> Result {
+        let Some(weights) = self.model.read_weights() else {
+            return Ok(());
+        };
+        let loaded = trainer.load_weights(self.folder.join(weights));
+        loaded.map_err(|e| e.context(&self.origin))
     }
 
     /// The optimizer with its learning rate, new.

@@ -1,16 +1,20 @@
 //! The recipe's model, with its weights or without.
 
 use refrain_burn::{LayerConfig, Sequential, SequentialBuilder};
-use refrain_core::{Error, Result};
+use refrain_core::{Dataset as _, Error, Result};
 
 use super::{Recipe, RecipeData, reader};
 
 impl Recipe {
-    /// The model with its initial weights.
+    /// The model with its initial weights, and normalizations adapted to `data`.
     pub(super) fn build(&self, data: &RecipeData) -> Result<Sequential> {
         let sample_shape = data.sample_shape();
         let model = builder(sample_shape, &self.model.layers).build(self.seed);
-        model.map_err(|error| self.in_layer(sample_shape, error))
+        let model = model.map_err(|error| self.in_layer(sample_shape, error))?;
+        // By the part that is trained on: what is held out must not be seen.
+        let adapted =
+            model.adapt(data, self.fit.trained_samples(data.len(), self.data.validation_split));
+        adapted.map_err(|error| error.context(&self.origin))
     }
 
     /// The model without weights: shapes and names.

@@ -49,9 +49,11 @@ impl Recipe {
     /// When the layers do not fit the data or each other, or the data's shape cannot be read.
     pub fn summary(&self) -> Result<RecipeSummary> {
         let (samples, input_shape) = self.data_shape()?;
-        let model = self.outline_on(&input_shape)?.summary();
+        let trainer = self.trainer_of(self.outline_on(&input_shape)?)?;
+        let learner = trainer.learner();
         let data = self.data.bytes_in_memory(samples, &input_shape);
-        let memory = self.memory(&model, (samples, &input_shape), data)?;
+        let memory = self.memory(learner, (samples, &input_shape), data)?;
+        let model = learner.model()?.summary();
         Ok(RecipeSummary {
             name: self.name.clone(),
             input_shape,

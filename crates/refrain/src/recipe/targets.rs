@@ -6,12 +6,9 @@ use refrain_core::{Error, Finding, Result};
 
 use super::{Recipe, RecipeData};
 
-/// Metrics that look up the output of a sample's label.
-const LOOK_UP: [&str; 3] = [
-    "sparse_categorical_crossentropy",
-    "top_k_categorical_accuracy",
-    "sparse_top_k_categorical_accuracy",
-];
+/// Losses against one-hot rows.
+const ONE_HOT: [&str; 3] =
+    ["categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"];
 
 impl Recipe {
     /// Whether the loss can compare outputs of this shape with the data's targets.
@@ -40,16 +37,21 @@ impl Recipe {
                 self.last_layer(output_shape)
             )));
         };
+        let (probe, targets) = probe(outputs, 0, false);
+        let fits = Loss::check(&self.compile.loss, &probe, &targets).is_ok();
         let problem = match self.compile.loss {
             AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
-            _ if name.starts_with("categorical_") => "takes a row of probabilities a sample",
+            _ if ONE_HOT.contains(&name) => "takes a row of probabilities a sample",
             _ if name.starts_with("binary_")
                 && outputs == 1
                 && data.classes().is_some_and(|classes| classes > 2) =>
             {
                 "takes the classes 0 and 1"
             }
-            _ if outputs == 1 => return Ok(()),
+            _ if fits => {
+                let classes = Loss::classes(&self.compile.loss, &probe);
+                return classes.map_or(Ok(()), |classes| data.check_labels(classes));
+            }
             _ => "takes as many targets as there are outputs",
         };
         Err(Error::config(format!(
@@ -69,7 +71,10 @@ impl Recipe {
         }
         let [outputs, targets] = [output_shape, target_shape].map(len);
         if outputs == targets {
-            return Ok(());
+            // Some take labels alone.
+            let (probe, rows) = probe(outputs, targets, true);
+            let checked = Loss::check(&self.compile.loss, &probe, &rows);
+            return checked.map_err(|e| Error::config(format!("loss `{name}`: {e}")));
         }
         Err(Error::config(format!(
             "{}, and the data's targets have the shape {target_shape:?}; loss `{name}` takes as many \
@@ -89,11 +94,8 @@ impl Recipe {
         let (probe, targets) = probe(outputs, len(data.target_shape().unwrap_or(&[])), has_rows);
         let problem = |metric: &refrain_burn::AnyMetric| {
             let name = Metric::<Tensor<2>, Targets>::name(metric);
-            let looks_up = !has_rows && LOOK_UP.contains(&name.as_str());
-            let checked = match looks_up {
-                true => data.check_labels(outputs),
-                false => Ok(()),
-            };
+            let classes = metric.label_classes(&probe).filter(|_| !has_rows);
+            let checked = classes.map_or(Ok(()), |classes| data.check_labels(classes));
             let error = checked.and_then(|()| metric.check_batch(&probe, &targets)).err()?;
             let message = format!(
                 "metric `{name}` cannot compare the model's {outputs} outputs with this data's \

@@ -14,6 +14,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 os.environ["JAX_PLATFORMS"] = "cpu"
 import jax  # noqa: E402
 import keras  # noqa: E402
+import keras.src.activations  # noqa: E402
 import numpy as np  # noqa: E402
 
 assert keras.__version__ == "3.15.1", keras.__version__
@@ -37,9 +38,22 @@ CLASSES = {
     "rms_normalization": keras.layers.RMSNormalization,
     "embedding": keras.layers.Embedding,
     "rescaling": keras.layers.Rescaling,
+    "dense": keras.layers.Dense,
+    "activation": keras.layers.Activation,
+    "conv1d": keras.layers.Conv1D,
+    "conv2d_transpose": keras.layers.Conv2DTranspose,
+    "max_pooling1d": keras.layers.MaxPooling1D,
+    "average_pooling1d": keras.layers.AveragePooling1D,
+    "global_average_pooling1d": keras.layers.GlobalAveragePooling1D,
+    "global_max_pooling1d": keras.layers.GlobalMaxPooling1D,
+    "bidirectional": keras.layers.Bidirectional,
+    "multi_head_attention": keras.layers.MultiHeadAttention,
+    "normalization": keras.layers.Normalization,
 }
 # Whose images are turned.
-IMAGES = ("conv2d", "pooling2d", "normalization")
+IMAGES = ("conv2d", "conv2d_transpose", "pooling2d", "normalization")
+# All that have a name and need no arguments.
+ACTIVATIONS = sorted(set(keras.src.activations.ALL_OBJECTS_DICT) - {"threshold"})
 
 # (layer, shape of a sample: images [channels, height, width], sequences [steps, features])
 CASES = [
@@ -107,6 +121,67 @@ CASES = [
     ({"type": "depthwise_conv2d", "kernel_size": 3}, [3, 4, 5]),
     ({"type": "depthwise_conv2d", "kernel_size": [2, 3], "depth_multiplier": 2, "activation": "tanh"}, [2, 4, 5]),
     ({"type": "depthwise_conv2d", "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False}, [2, 5, 5]),
+    ({"type": "conv1d", "filters": 3, "kernel_size": 3}, [7, 2]),
+    ({"type": "conv1d", "filters": 2, "kernel_size": 4, "padding": "same", "activation": "relu"}, [6, 3]),
+    ({"type": "conv1d", "filters": 2, "kernel_size": 3, "padding": "causal"}, [5, 2]),
+    ({"type": "conv1d", "filters": 2, "kernel_size": 3, "padding": "causal", "dilation_rate": 2, "use_bias": False}, [7, 1]),
+    ({"type": "conv1d", "filters": 4, "kernel_size": 2, "strides": 3, "groups": 2, "activation": "softmax"}, [8, 4]),
+    ({"type": "conv1d", "filters": 2, "kernel_size": 3, "padding": "same", "strides": 2}, [7, 2]),
+    ({"type": "conv1d", "filters": 3, "kernel_size": 3, "padding": "causal", "strides": 2}, [6, 2]),
+    ({"type": "conv1d", "filters": 3, "kernel_size": 1, "activation": "tanh"}, [1, 2]),
+    ({"type": "conv2d_transpose", "filters": 2, "kernel_size": 3}, [3, 3, 4]),
+    ({"type": "conv2d_transpose", "filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}, [2, 3, 4]),
+    ({"type": "conv2d_transpose", "filters": 2, "kernel_size": [2, 3], "strides": [3, 2]}, [2, 3, 2]),
+    ({"type": "conv2d_transpose", "filters": 2, "kernel_size": 2, "strides": 3, "padding": "same", "use_bias": False}, [1, 3, 3]),
+    ({"type": "conv2d_transpose", "filters": 2, "kernel_size": 4, "strides": 2, "padding": "same", "activation": "relu"}, [3, 4, 3]),
+    ({"type": "conv2d_transpose", "filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "output_padding": 0}, [2, 3, 4]),
+    ({"type": "conv2d_transpose", "filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "output_padding": 1}, [2, 3, 3]),
+    ({"type": "conv2d_transpose", "filters": 1, "kernel_size": 3, "strides": 2, "output_padding": 1, "activation": "tanh"}, [2, 3, 3]),
+    ({"type": "conv2d_transpose", "filters": 1, "kernel_size": [4, 1], "strides": [2, 3], "padding": "same", "output_padding": [1, 2]}, [2, 3, 3]),
+    ({"type": "conv2d_transpose", "filters": 2, "kernel_size": 3, "dilation_rate": 2}, [2, 3, 4]),
+    ({"type": "conv2d_transpose", "filters": 3, "kernel_size": 3, "dilation_rate": [2, 1], "padding": "same", "activation": "softmax"}, [2, 4, 3]),
+    ({"type": "max_pooling1d"}, [7, 3]),
+    ({"type": "max_pooling1d", "pool_size": 3, "strides": 2, "padding": "same"}, [6, 2]),
+    ({"type": "average_pooling1d", "pool_size": 3}, [8, 2]),
+    ({"type": "average_pooling1d", "pool_size": 2, "strides": 1, "padding": "same"}, [5, 3]),
+    ({"type": "global_average_pooling1d"}, [4, 3]),
+    ({"type": "global_max_pooling1d"}, [4, 3]),
+    ({"type": "bidirectional", "layer": {"type": "lstm", "units": 3}}, [4, 2]),
+    ({"type": "bidirectional", "layer": {"type": "lstm", "units": 2, "return_sequences": True}}, [5, 3]),
+    ({"type": "bidirectional", "layer": {"type": "gru", "units": 3, "return_sequences": True}, "merge_mode": "sum"}, [4, 2]),
+    ({"type": "bidirectional", "layer": {"type": "gru", "units": 3, "reset_after": False}, "merge_mode": "ave"}, [4, 2]),
+    ({"type": "bidirectional", "layer": {"type": "simple_rnn", "units": 4, "use_bias": False}, "merge_mode": "mul"}, [3, 2]),
+    ({"type": "bidirectional", "layer": {"type": "simple_rnn", "units": 2, "return_sequences": True}, "merge_mode": "mul"}, [3, 2]),
+    ({"type": "multi_head_attention", "num_heads": 2, "key_dim": 3}, [4, 5]),
+    ({"type": "multi_head_attention", "num_heads": 1, "key_dim": 2, "use_causal_mask": True}, [5, 3]),
+    ({"type": "multi_head_attention", "num_heads": 3, "key_dim": 2, "value_dim": 4, "use_bias": False, "output_shape": 4}, [3, 6]),
+    ({"type": "normalization"}, [4]),
+    ({"type": "normalization"}, [2, 3, 4]),
+    ({"type": "normalization", "invert": True}, [3, 2]),
+    ({"type": "normalization", "mean": 0.5, "variance": 4.0}, [3]),
+    ({"type": "normalization", "mean": [0.5, -1.0], "variance": [4.0, 0.25], "invert": True}, [3, 2]),
+    ({"type": "dense", "units": 3}, [4]),
+    ({"type": "dense", "units": 4, "activation": "glu"}, [3]),
+    ({"type": "dense", "units": 3, "kernel_regularizer": "l2", "bias_regularizer": {"type": "l1", "l1": 0.3}}, [4]),
+    ({"type": "dense", "units": 2, "kernel_regularizer": {"type": "l1_l2", "l1": 0.1, "l2": 0.2}, "kernel_constraint": "max_norm"}, [3]),
+    ({"type": "dense", "units": 3, "kernel_constraint": {"type": "max_norm", "max_value": 0.5, "axis": 1}, "bias_constraint": "non_neg"}, [4]),
+    ({"type": "dense", "units": 3, "kernel_constraint": "unit_norm"}, [4]),
+    ({"type": "dense", "units": 3, "kernel_constraint": {"type": "min_max_norm", "min_value": 1.5, "max_value": 2.0, "rate": 0.7}}, [4]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": [3, 2], "kernel_constraint": "max_norm", "kernel_regularizer": "l1"}, [2, 4, 3]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 2, "kernel_constraint": {"type": "max_norm", "max_value": 1.0, "axis": [0, 1, 2]}}, [2, 3, 3]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 2, "kernel_constraint": {"type": "unit_norm", "axis": [2, 3]}}, [2, 3, 3]),
+    ({"type": "depthwise_conv2d", "kernel_size": 2, "depthwise_regularizer": "l2", "depthwise_constraint": {"type": "unit_norm", "axis": [0, 1]}}, [2, 3, 3]),
+    ({"type": "lstm", "units": 2, "recurrent_regularizer": "l1", "recurrent_constraint": "unit_norm", "bias_regularizer": "l2"}, [3, 2]),
+    ({"type": "multi_head_attention", "num_heads": 2, "key_dim": 3, "kernel_regularizer": "l2", "kernel_constraint": {"type": "max_norm", "axis": 2}}, [3, 4]),
+    ({"type": "batch_normalization", "gamma_regularizer": "l2", "beta_constraint": "non_neg"}, [5]),
+] + [({"type": "activation", "activation": name}, [2, 6]) for name in ACTIVATIONS]
+
+# (layer, shape of a sample, what was drawn for each of three samples)
+AUGMENTATIONS = [
+    (cls, {"fill_mode": mode, "interpolation": interpolation, "fill_value": 0.5}, shape)
+    for cls, shape in (("random_translation", [2, 5, 4]), ("random_rotation", [1, 5, 6]), ("random_zoom", [2, 4, 5]))
+    for mode in ("reflect", "wrap", "constant", "nearest")
+    for interpolation in ("bilinear", "nearest")
 ]
 
 
@@ -128,9 +203,46 @@ def kernel(x):
     return np.transpose(np.asarray(x), (3, 2, 0, 1)) if x.ndim == 4 else np.asarray(x)
 
 
-def depthwise(x):
-    """[height, width, channels, multiplier] to [channels, multiplier, height, width]."""
-    return np.transpose(np.asarray(x), (2, 3, 0, 1)) if x.ndim == 4 else np.asarray(x)
+RULES = {
+    "l1": keras.regularizers.L1,
+    "l2": keras.regularizers.L2,
+    "l1_l2": keras.regularizers.L1L2,
+    "max_norm": keras.constraints.MaxNorm,
+    "non_neg": keras.constraints.NonNeg,
+    "unit_norm": keras.constraints.UnitNorm,
+    "min_max_norm": keras.constraints.MinMaxNorm,
+}
+
+
+def rule(value):
+    """A regulariser or constraint as a recipe has it."""
+    if isinstance(value, str):
+        return value
+    options = dict(value)
+    return RULES[options.pop("type")](**options)
+
+
+def made(options):
+    options = dict(options)
+    kind = options.pop("type")
+    for name in options:
+        if name.endswith(("_regularizer", "_constraint")):
+            options[name] = rule(options[name])
+    if kind == "bidirectional":
+        inner = options["layer"]
+        options["layer"] = CLASSES[inner["type"]](name=inner["type"], **{k: v for k, v in inner.items() if k != "type"})
+    if kind == "normalization" and "mean" in options:
+        options["mean"], options["variance"] = np.float32(options["mean"]), np.float32(options["variance"])
+    is_windows = kind.endswith(("conv2d", "conv2d_transpose", "pooling2d"))
+    options.pop("use_causal_mask", None)
+    return CLASSES[kind](**({"data_format": "channels_last"} if is_windows else {}), **options)
+
+
+def name_of(variable, kind):
+    """Its path within the layer, without the cell of a recurrent one."""
+    parts = [part for part in variable.path.split("/")[1:] if not part.endswith("_cell")]
+    name = ".".join(parts) if len(parts) > 1 else variable.name
+    return {"kernel": "weight"}.get(name, name) if kind in ("conv2d", "dense") else name
 
 
 def flat(x):
@@ -138,39 +250,65 @@ def flat(x):
 
 
 def case(options, shape, rng):
-    options = dict(options)
-    kind = options.pop("type")
-    is_image = kind.endswith(IMAGES)
+    kind = options["type"]
+    is_image = kind.endswith(IMAGES) and len(shape) == 3
     turn, turn_back = (last, first) if is_image else (same, same)
-    turn_kernel = {"conv2d": kernel, "depthwise_conv2d": depthwise}.get(kind, same)
-    is_windows = kind.endswith(("conv2d", "pooling2d"))
-    layer = CLASSES[kind](**({"data_format": "channels_last"} if is_windows else {}), **options)
+    turn_kernel = {"conv2d": kernel}.get(kind, same)
+    layer = made(options)
     x = rng.normal(size=[3, *shape]).round(2).astype("float32")
+    if kind == "activation":
+        # On both sides of every bend.
+        x = (x * 3).round(2).astype("float32")
     if kind == "embedding":
         x = rng.integers(0, options["input_dim"], size=[3, *shape]).astype("float32")
-    layer.build(turn(x).shape)
+    both = kind == "multi_head_attention"
+    layer.build(*[turn(x).shape] * (2 if both else 1))
+    moving = {}
+    if kind == "normalization" and "mean" not in options:
+        layer.adapt(turn(x))
+        moving = {n: np.asarray(v.value) for v in layer.non_trainable_variables if (n := v.name) != "count"}
     variables = [rng.normal(size=v.shape).round(2).astype("float32") for v in layer.trainable_variables]
     others = [v.value for v in layer.non_trainable_variables]
-    moving = {}
     if kind == "batch_normalization":
         others = [np.abs(rng.normal(size=v.shape)).round(2).astype("float32") + 0.1 for v in others]
         moving = dict(zip([v.name for v in layer.non_trainable_variables], others))
-    renamed = {"kernel": "weight"} if kind.endswith("conv2d") else {}
-    names = [renamed.get(v.name, v.name) for v in layer.trainable_variables]
+    names = [name_of(v, kind) for v in layer.trainable_variables]
+    arguments = {"use_causal_mask": True} if options.get("use_causal_mask") else {}
+    # Keras' fused operation on JAX refuses values of another length than the keys.
+    scores = both and "value_dim" in options
+
+    def call(variables, x, **more):
+        inputs = (x, x) if both else (x,)
+        if scores:
+            (output, _), moved = layer.stateless_call(variables, others, *inputs, return_attention_scores=True, **more)
+            return output, moved
+        return layer.stateless_call(variables, others, *inputs, **arguments, **more)
 
     def forward(variables, x):
-        return layer.stateless_call(variables, others, x, **({"training": True} if moving else {}))[0]
+        return call(variables, x, **({"training": True} if kind == "batch_normalization" else {}))[0]
 
-    output = layer.stateless_call(variables, others, turn(x))[0]
-    in_training = {}
-    if moving:
-        output_in_training, moved = layer.stateless_call(variables, others, turn(x), training=True)
-        in_training = {
+    def penalty(variables):
+        losses = [v.regularizer(w) for v, w in zip(layer.trainable_variables, variables) if v.regularizer]
+        return sum(losses[1:], losses[0]) if losses else 0.0
+
+    output = call(variables, turn(x))[0]
+    more = {}
+    if kind == "batch_normalization":
+        output_in_training, moved = call(variables, turn(x), training=True)
+        more = {
             "output_in_training": flat(turn_back(output_in_training)),
             "moved": {n: flat(v) for n, v in zip(moving, moved)},
         }
+    if any(v.regularizer for v in layer.trainable_variables):
+        more["penalty"] = float(penalty(variables))
+    if any(v.constraint for v in layer.trainable_variables):
+        more["constrained"] = {
+            n: flat(turn_kernel(v.constraint(w)))
+            for n, v, w in zip(names, layer.trainable_variables, variables)
+            if v.constraint
+        }
     upstream = rng.normal(size=turn_back(output).shape).round(2).astype("float32")
-    total = lambda variables, x: (forward(variables, x) * turn(upstream)).sum()  # noqa: E731
+    total = lambda variables, x: (forward(variables, x) * turn(upstream)).sum() + penalty(variables)  # noqa: E731
     by_weight, by_input = jax.grad(total, argnums=(0, 1))(variables, turn(x))
     return {
         "input": flat(x),
@@ -178,11 +316,39 @@ def case(options, shape, rng):
         | {n: flat(v) for n, v in moving.items()},
         "output_shape": list(turn_back(output).shape[1:]),
         "output": flat(turn_back(output)),
-        **in_training,
+        **more,
         "upstream": flat(upstream),
         "input_gradient": None if kind == "embedding" else flat(turn_back(by_input)),
         "gradients": {n: flat(turn_kernel(g)) for n, g in zip(names, by_weight)},
     }
+
+
+def augmentation(kind, options, shape, rng):
+    """Images changed by what was drawn, which is written down."""
+    x = rng.normal(size=[3, *shape]).round(2).astype("float32")
+    _, height, width = shape
+    options = {"data_format": "channels_first", **options}
+    if kind == "random_translation":
+        # Down and right, in pixels.
+        drawn = (rng.uniform(-1, 1, size=[3, 2]) * [height, width]).round(2)
+        layer = keras.layers.RandomTranslation(0.5, 0.5, **options)
+        given = {"translations": drawn[:, ::-1].astype("float32"), "input_shape": x.shape}
+    elif kind == "random_rotation":
+        # Degrees.
+        drawn = rng.uniform(-180, 180, size=[3, 1]).round(1)
+        layer = keras.layers.RandomRotation(0.5, **options)
+        zeros, ones = np.zeros(3, "float32"), np.ones(3, "float32")
+        matrix = layer._compute_affine_matrix(
+            0.5, 0.5, keras.ops.convert_to_tensor(drawn[:, 0].astype("float32")), zeros, zeros, ones, zeros, zeros, height, width
+        )
+        given = {"rotation_matrix": matrix}
+    else:
+        # Height and width, 1 plus the factor.
+        drawn = rng.uniform(0.4, 1.8, size=[3, 2]).round(2)
+        layer = keras.layers.RandomZoom(0.5, 0.5, **options)
+        given = {"height_zoom": drawn[:, :1].astype("float32"), "width_zoom": drawn[:, 1:].astype("float32")}
+    output = layer._transform_images(keras.ops.convert_to_tensor(x), given, options["interpolation"])
+    return {"drawn": drawn.tolist(), "input": flat(x), "output": flat(output)}
 
 
 def main():
@@ -190,6 +356,10 @@ def main():
     with open(os.path.join(HERE, "layers.jsonl"), "w") as out:
         for options, shape in CASES:
             line = {"layer": options, "shape": shape, **case(options, shape, rng)}
+            out.write(json.dumps(line) + "\n")
+    with open(os.path.join(HERE, "augmentation.jsonl"), "w") as out:
+        for kind, options, shape in AUGMENTATIONS:
+            line = {"layer": {"type": kind, **options}, "shape": shape, **augmentation(kind, options, shape, rng)}
             out.write(json.dumps(line) + "\n")
 
 

@@ -41,6 +41,19 @@ LOSSES = {
     "binary_focal_crossentropy": [HALVES],
     "categorical_focal_crossentropy": [HALVES],
 }
+UNIT = [[0.6, 0.8], [1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-0.6, 0.8]]
+REDUCED = [
+    ("dice", {}, keras.losses.Dice, HALVES),
+    ("dice", {"per_sample": True}, keras.losses.Dice, HALVES),
+    ("tversky", {}, keras.losses.Tversky, HALVES),
+    ("tversky", {"alpha": 0.2, "beta": 1.5}, keras.losses.Tversky, HALVES),
+    ("tversky", {"alpha": 0.2, "beta": 1.5, "per_sample": True}, keras.losses.Tversky, HALVES),
+    ("circle", {}, keras.losses.Circle, (UNIT, [0, 0, 1, 1, 2])),
+    ("circle", {"gamma": 4.0, "margin": 0.1}, keras.losses.Circle, (UNIT, [0, 0, 1, 0, 1])),
+    ("circle", {"gamma": 4.0, "remove_diagonal": False}, keras.losses.Circle, (UNIT, [0, 0, 1, 0, 1])),
+    ("categorical_generalized_cross_entropy", {}, keras.losses.CategoricalGeneralizedCrossEntropy, (HALVES[0][:2], [0, 2])),
+    ("categorical_generalized_cross_entropy", {"q": 0.8}, keras.losses.CategoricalGeneralizedCrossEntropy, (HALVES[0][:2], [1, 1])),
+]
 SMOOTHED = ["binary_crossentropy", "categorical_crossentropy", "binary_focal_crossentropy", "categorical_focal_crossentropy"]
 RANKED = ([[0.1, 0.9, 0.3, 0.3], [0.4, 0.3, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5]], [[0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
 
@@ -72,6 +85,14 @@ def main():
                 line = {"loss": name, "options": options, "columns": p.shape[1], "outputs": flat(p), "targets": flat(y),
                         "values": flat(loss(y, p)), "gradient": flat(gradient)}
                 out.write(json.dumps(line) + "\n")
+        for name, options, make, (outputs, targets) in REDUCED:
+            loss = make(**{k: v for k, v in options.items() if k != "per_sample"}, **({"axis": 1} if options.get("per_sample") else {}))
+            p, y = np.array(outputs, "float32"), np.array(targets)
+            y = y.astype("int32" if y.ndim == 1 else "float32")
+            value, gradient = jax.value_and_grad(lambda p: loss(y, p))(p)
+            line = {"loss": name, "options": options, "columns": p.shape[1], "outputs": flat(p), "targets": flat(y),
+                    "mean": float(value), "gradient": flat(gradient)}
+            out.write(json.dumps(line) + "\n")
         metrics = [
             ("root_mean_squared_error", keras.metrics.RootMeanSquaredError(), PLAIN, False),
             ("mean_absolute_error", keras.metrics.MeanAbsoluteError(), PLAIN, False),

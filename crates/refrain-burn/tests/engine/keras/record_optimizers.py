@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=jax python record_optimizers.py        (environment: requirements.txt)
 
-One line of JSON per case: the optimizer as a recipe has it, then weights before the first and after
-each step.
+One line of JSON per case: the optimizer as a recipe has it, the weights' shape where it is no list,
+then weights before the first and after each step, and with `use_ema` their average at the end.
 """
 
 import json
@@ -29,6 +29,9 @@ CLASSES = {
     "lion": keras.optimizers.Lion,
     "ftrl": keras.optimizers.Ftrl,
     "lamb": keras.optimizers.Lamb,
+    "adafactor": keras.optimizers.Adafactor,
+    "muon": keras.optimizers.Muon,
+    "schedule_free_adamw": keras.optimizers.ScheduleFreeAdamW,
 }
 
 CASES = [
@@ -66,6 +69,24 @@ CASES = [
     {"type": "ftrl", "learning_rate": 0.1, "learning_rate_power": 0.0, "initial_accumulator_value": 0.0},
     {"type": "lamb"},
     {"type": "lamb", "learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.8, "epsilon": 0.01, "weight_decay": 0.1},
+    {"type": "adafactor"},
+    {"type": "adafactor", "shape": [2, 3]},
+    {"type": "adafactor", "learning_rate": 0.5, "beta_2_decay": -0.65, "epsilon_1": 1e-15, "epsilon_2": 1e-4,
+     "clip_threshold": 0.9, "weight_decay": 0.1, "shape": [3, 2]},
+    {"type": "adafactor", "learning_rate": 0.1, "shape": [2, 1, 3]},
+    {"type": "muon"},
+    {"type": "muon", "shape": [2, 3]},
+    {"type": "muon", "learning_rate": 0.1, "momentum": 0.5, "nesterov": False, "ns_steps": 3, "weight_decay": 0.1, "shape": [3, 2]},
+    {"type": "muon", "learning_rate": 0.1, "adam_beta_1": 0.5, "adam_beta_2": 0.8, "epsilon": 0.01, "adam_weight_decay": 0.1,
+     "adam_lr_ratio": 0.5},
+    {"type": "muon", "learning_rate": 0.1, "rms_rate": 0.5, "shape": [1, 6]},
+    {"type": "schedule_free_adamw"},
+    {"type": "schedule_free_adamw", "learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.8, "epsilon": 0.01, "warmup_steps": 4,
+     "weight_decay": 0.1},
+    {"type": "sgd", "learning_rate": 0.5, "use_ema": True},
+    {"type": "sgd", "learning_rate": 0.5, "momentum": 0.9, "use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
+    {"type": "adam", "learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 3, "weight_decay": 0.1,
+     "clipnorm": 1.0},
 ]
 
 START = [1.0, 2.0, -3.0, 0.5, 0.0, -1e-3]
@@ -80,21 +101,33 @@ GRADIENTS = [
 ]
 
 
+def rounded(values):
+    return [float(f"{v:.8g}") for v in np.asarray(values).ravel()]
+
+
 def case(options):
     options = dict(options)
+    shape = options.pop("shape", [len(START)])
     optimizer = CLASSES[options.pop("type")](**options)
-    variable = keras.Variable(np.array(START, "float32"))
+    variable = keras.Variable(np.array(START, "float32").reshape(shape))
     weights = []
     for gradient in GRADIENTS:
-        optimizer.apply([keras.ops.array(gradient, "float32")], [variable])
-        weights.append([float(f"{w:.8g}") for w in np.asarray(variable)])
-    return weights
+        optimizer.apply([keras.ops.reshape(keras.ops.array(gradient, "float32"), shape)], [variable])
+        weights.append(rounded(variable))
+    line = {"weights": weights}
+    if options.get("use_ema"):
+        optimizer.finalize_variable_values([variable])
+        line["average"] = rounded(variable)
+    return line
 
 
 def main():
     with open(os.path.join(HERE, "optimizers.jsonl"), "w") as out:
         for options in CASES:
-            line = {"optimizer": options, "start": START, "gradients": GRADIENTS, "weights": case(options)}
+            line = {"optimizer": {k: v for k, v in options.items() if k != "shape"}}
+            if "shape" in options:
+                line["shape"] = options["shape"]
+            line.update({"start": START, "gradients": GRADIENTS, **case(options)})
             out.write(json.dumps(line) + "\n")
 
 

@@ -1,0 +1,70 @@
+//! `[compile]`: optimizer, loss and metrics.
+
+mod loss;
+mod metric;
+mod optimizer;
+mod options;
+
+use refrain_burn::burn::tensor::Tensor;
+use refrain_burn::{AnyLoss, AnyMetric, Loss, Metric};
+use refrain_core::Result;
+use refrain_core::options::Section;
+
+use super::checkpoint::Setting;
+use crate::registry::Registry;
+
+pub(super) use optimizer::optimizer;
+
+/// What `[compile]` says. The optimizer is read anew where one is needed: a schedule in it is no
+/// value that could be copied.
+#[derive(Clone, Debug)]
+pub(super) struct Compile {
+    pub(super) loss: AnyLoss,
+    pub(super) metrics: Vec<AnyMetric>,
+    /// Options of optimizer, loss and metrics by dotted key, defaults included; the rate where it
+    /// is a number.
+    options: Vec<(String, String)>,
+}
+
+impl Compile {
+    /// What decides how the run goes, by dotted key: one name for each thing, with defaults.
+    pub(super) fn settings(&self) -> Vec<Setting> {
+        let loss = Loss::<Tensor<2>>::name(&self.loss).to_owned();
+        let kind = ("compile.loss.type".to_owned(), loss);
+        let given = self.options.iter().cloned().chain([kind]);
+        let mut settings: Vec<Setting> = given.map(|(key, value)| (key, Some(value))).collect();
+        let takes_logits = self.loss.takes_logits().map(|takes_logits| takes_logits.to_string());
+        settings.push(("compile.loss.from_logits".to_owned(), takes_logits));
+        settings
+    }
+}
+
+pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile> {
+    let (_, mut options) = optimizer(section)?;
+    let example = "loss = \"sparse_categorical_crossentropy\"";
+    let (loss, of_loss) = loss::read(&section.require("loss", example)?, registry)?;
+    options.extend(of_loss);
+    let mut metrics: Vec<AnyMetric> = Vec::new();
+    for (key, is_weighted) in [("metrics", false), ("weighted_metrics", true)] {
+        let Some(list) = section.get(key) else {
+            continue;
+        };
+        for (i, item) in list.items()?.iter().enumerate() {
+            let path = format!("compile.{key}.{i}");
+            let (mut metric, of_metric) = metric::read(item, &path, registry)?;
+            if is_weighted {
+                let name = metric.name();
+                // As Keras: a prefix where there is one of that name without weights.
+                if metrics.iter().any(|known| known.name() == name) {
+                    metric = metric.named(format!("weighted_{name}"));
+                }
+                metric = metric.weighted();
+            }
+            options.push((path, metric.name()));
+            options.extend(of_metric);
+            metrics.push(metric);
+        }
+    }
+    section.finish()?;
+    Ok(Compile { loss, metrics, options })
+}
