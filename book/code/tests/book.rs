@@ -140,7 +140,8 @@ fn every_recipe_is_a_recipe() {
                 continue;
             }
             // A part of a recipe is completed by the rest of the built-in one.
-            let whole = if block.contains("[data]") { block } else { complete(&block) };
+            let is_whole = block.contains("[data]") && block.contains("[model]");
+            let whole = if is_whole { block } else { complete(&block) };
             fs::write(&path, &whole).unwrap();
             if let Err(error) = Recipe::load(&path, &[]) {
                 panic!("{name}: {error}\n{whole}");

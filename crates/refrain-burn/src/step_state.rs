@@ -152,7 +152,7 @@ fn counted(given: &Weights, name: &str) -> Result<usize> {
 }
 
 fn weight(tensor: &WeightTensor) -> Result<f64> {
-    let bytes = tensor.bytes.as_slice().try_into().ok();
+    let bytes = (&*tensor.bytes).try_into().ok();
     let bytes = bytes.filter(|_| tensor.dtype == WeightDtype::F64);
     bytes.map(f64::from_le_bytes).ok_or_else(|| misfit(tensor, "is no single F64"))
 }

@@ -153,6 +153,12 @@ fn from_the_disk_it_is_the_same_run_to_the_bit_and_so_it_is_resumed() {
     place.run(&disk).ok();
     assert!(weights(&place, "memory") == weights(&place, "disk"));
 
+    // A run that replaces this one and reads no files leaves no word of them.
+    assert!(place.path("disk/data.json").exists());
+    let over = ["train", "--dir", "disk", "--overwrite", "--set", "fit.epochs=1"];
+    place.run(&over).ok();
+    assert!(!place.path("disk/data.json").exists());
+
     // One epoch in memory, the second from the disk.
     place.run(&["train", "m.toml", "--dir", "both", "--set", "fit.epochs=1"]).ok();
     let on = ["train", "m.toml", "--dir", "both", "--resume", "--set", "data.in_memory=false"];

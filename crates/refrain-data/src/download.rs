@@ -229,6 +229,10 @@ impl Download {
                     }
                     why
                 }
+                Err(Received::Failed(Failure::Local(error))) => {
+                    let error = error.context(format!("cannot write `{}`", part.display()));
+                    return Err(Failure::Local(error));
+                }
                 Err(Received::Failed(failure)) => return Err(failure),
                 Err(Received::Broken(why)) => {
                     // Further than ever: a server that sends the same again and again gets nowhere.
