@@ -61,7 +61,7 @@ pub(crate) fn export<M: Module>(
         name: WEIGHT.to_owned(),
         shape: Vec::new(),
         dtype: WeightDtype::F64,
-        bytes: counted.weight.to_le_bytes().to_vec(),
+        bytes: counted.weight.to_le_bytes().to_vec().into(),
     };
     let mut tensors = vec![count(SAMPLES, counted.samples), weight, count(BATCHES, kept.batches())];
     for ((name, shape), data) in shapes.into_iter().zip(read) {

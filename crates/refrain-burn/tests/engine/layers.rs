@@ -50,7 +50,7 @@ fn a_residual_adds_its_input_to_what_its_layers_make_of_it() {
     let mut all = inner.weights().unwrap();
     for (tensor, (name, values)) in all.tensors.iter_mut().zip(&taken) {
         assert_eq!(tensor.name, *name);
-        tensor.bytes.clone_from(values);
+        tensor.bytes = values.clone().into();
     }
     inner.set_weights(&all).unwrap();
     let within = floats(inner.into_model().unwrap().forward(batch(&x, &[3, 4])));
@@ -62,7 +62,7 @@ fn a_residual_adds_its_input_to_what_its_layers_make_of_it() {
 fn weights(model: Sequential) -> Vec<(String, Vec<u8>)> {
     let learner = BurnLearner::new(model, Box::new(Sgd::new(0.1)), MeanSquaredError::new());
     let weights = learner.weights().unwrap();
-    weights.tensors.into_iter().map(|tensor| (tensor.name, tensor.bytes)).collect()
+    weights.tensors.into_iter().map(|tensor| (tensor.name, tensor.bytes.to_vec())).collect()
 }
 
 /// What is drawn is a function of the seed and of the place of the layer; nothing is without training.
