@@ -15,6 +15,12 @@ use crate::samples::Samples;
 use crate::step_state::{self, Counted, StepState};
 use crate::weights::{self, Shapes};
 
+/// Multiplications from which on Burn splits a product of matrices between threads. A layer has no
+/// fewer than weights times samples.
+const SPLIT: usize = 192 * 192 * 192;
+
+type BatchOf<M, S> = Batch<<M as Forward>::Input, <S as Loss<<M as Forward>::Output>>::Targets>;
+
 /// A Burn module with its loss, metrics and optimizer.
 ///
 /// Made by `Trainer::compile(model, optimizer, loss)`. It trains on the device of the model's
@@ -41,6 +47,9 @@ pub struct BurnLearner<M: Forward, S: Loss<M::Output>> {
     samples: usize,
     /// The sum of the samples' weights; of samples without one, their number.
     weight: f64,
+    /// Weights, and samples of the last batch: how large the work is.
+    parameters: usize,
+    last_samples: usize,
     /// With autodiff.
     device: Device,
     /// The same device without.
@@ -54,6 +63,7 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
         let model = model.train();
         optimizer.meet(&weights::parameter_infos(&model));
         let device = model.devices().into_iter().next().unwrap_or_default().autodiff();
+        let (trained, frozen) = weights::count(&model);
         let logits_loss = model.closing_activation().and_then(|closing| loss.on_logits(closing));
         Self {
             model: Some(model),
@@ -68,6 +78,8 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             sums: Vec::new(),
             samples: 0,
             weight: 0.0,
+            parameters: trained + frozen,
+            last_samples: 0,
             plain_device: device.clone().without_autodiff(),
             device,
             device_reads: 0,
@@ -185,6 +197,84 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             None => loss,
         };
         Ok(Compared { loss, metrics, samples, weight })
+    }
+
+    /// Does work on a batch of so many samples. Where parts of it are large enough to be split
+    /// between threads, on one of those threads: what is split there is begun at once, while each
+    /// piece that another thread hands over waits until one of them wakes up.
+    fn on_pool<R: Send>(&mut self, samples: usize, work: impl FnOnce(&mut Self) -> R + Send) -> R {
+        let is_worth_it = self.parameters.saturating_mul(samples) >= SPLIT;
+        if is_worth_it && rayon::current_num_threads() > 1 {
+            rayon::scope(|_| work(self))
+        } else {
+            work(self)
+        }
+    }
+
+    /// Forward and backward pass of one batch.
+    fn differentiate(&mut self, batch: BatchOf<M, S>, step: TrainStep<'_>) -> Result<usize> {
+        self.last_samples = batch.inputs.samples();
+        self.inference = None;
+        self.gradients = None;
+        // For dropout and whatever else draws from the device's random numbers.
+        self.plain_device.seed(step.seed);
+        let pass = Pass::training(step.seed);
+        let mut compared = self.compare(self.model()?, batch, pass, step.sample_weight)?;
+        let (loss, samples) = (compared.loss.clone(), compared.samples);
+        if !loss.is_tracked() {
+            return Err(Error::engine(
+                "the loss does not depend on the model's weights; does `forward` detach them?",
+            ));
+        }
+        // Divided by the number of samples and not by the sum of their weights, as in Keras.
+        let loss = loss.div_scalar(samples as f64);
+        let gradients = match self.optimizer.current_loss_scale().map(LossScale::factor) {
+            None => loss.backward(),
+            Some(factor) => {
+                let mut gradients = loss.mul_scalar(factor).backward();
+                gradients::divide(self.model()?, &mut gradients, factor);
+                gradients
+            }
+        };
+        self.gradients = Some(gradients);
+        self.gradient_batches = 1;
+        compared.loss = compared.loss.without_autodiff();
+        self.accumulate(compared)?;
+        Ok(samples)
+    }
+
+    /// Updates the weights.
+    fn update(&mut self, learning_rate: f64) -> Result {
+        self.inference = None;
+        self.merge_kept()?;
+        let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
+        if self.optimizer.current_loss_scale().is_some_and(LossScale::is_dynamic) {
+            let zeros = gradients::zeros_of_finite(self.model()?, &gradients);
+            let is_finite = self.read(zeros)?.iter().all(|zero| *zero == 0.0);
+            self.optimizer.adapt_loss_scale(is_finite);
+            if !is_finite {
+                // The scale was too large: it is halved, and this step is not made.
+                return Ok(());
+            }
+        }
+        let model = self.model.take().ok_or_else(lost_model)?;
+        if let Some(clip) = self.optimizer.clip() {
+            gradients::clip(&model, &mut gradients, clip);
+        }
+        self.optimizer.begin_step(learning_rate);
+        let model = gradients::update(model, &mut gradients, &mut *self.optimizer);
+        self.model = Some(model.constrained());
+        Ok(())
+    }
+
+    /// Loss and metrics of one batch.
+    fn assess(&mut self, batch: BatchOf<M, S>, sample_weight: Option<&[f32]>) -> Result<usize> {
+        self.inference()?;
+        let model = self.inference.as_ref().ok_or_else(lost_model)?;
+        let compared = self.compare(model, batch, Pass::inference(), sample_weight)?;
+        let samples = compared.samples;
+        self.accumulate(compared)?;
+        Ok(samples)
     }
 
     /// Adds a batch to the running sums.
@@ -377,33 +467,7 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     }
 
     fn forward_backward(&mut self, batch: Self::Batch, step: TrainStep<'_>) -> Result<usize> {
-        self.inference = None;
-        self.gradients = None;
-        // For dropout and whatever else draws from the device's random numbers.
-        self.plain_device.seed(step.seed);
-        let pass = Pass::training(step.seed);
-        let mut compared = self.compare(self.model()?, batch, pass, step.sample_weight)?;
-        let (loss, samples) = (compared.loss.clone(), compared.samples);
-        if !loss.is_tracked() {
-            return Err(Error::engine(
-                "the loss does not depend on the model's weights; does `forward` detach them?",
-            ));
-        }
-        // Divided by the number of samples and not by the sum of their weights, as in Keras.
-        let loss = loss.div_scalar(samples as f64);
-        let gradients = match self.optimizer.current_loss_scale().map(LossScale::factor) {
-            None => loss.backward(),
-            Some(factor) => {
-                let mut gradients = loss.mul_scalar(factor).backward();
-                gradients::divide(self.model()?, &mut gradients, factor);
-                gradients
-            }
-        };
-        self.gradients = Some(gradients);
-        self.gradient_batches = 1;
-        compared.loss = compared.loss.without_autodiff();
-        self.accumulate(compared)?;
-        Ok(samples)
+        self.on_pool(batch.inputs.samples(), |learner| learner.differentiate(batch, step))
     }
 
     fn apply_gradients(&mut self, learning_rate: f64) -> Result {
@@ -412,26 +476,8 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
                 "the learning rate is {learning_rate}; allowed: a finite number"
             )));
         }
-        self.inference = None;
-        self.merge_kept()?;
-        let mut gradients = self.gradients.take().ok_or_else(no_gradients)?;
-        if self.optimizer.current_loss_scale().is_some_and(LossScale::is_dynamic) {
-            let zeros = gradients::zeros_of_finite(self.model()?, &gradients);
-            let is_finite = self.read(zeros)?.iter().all(|zero| *zero == 0.0);
-            self.optimizer.adapt_loss_scale(is_finite);
-            if !is_finite {
-                // The scale was too large: it is halved, and this step is not made.
-                return Ok(());
-            }
-        }
-        let model = self.model.take().ok_or_else(lost_model)?;
-        if let Some(clip) = self.optimizer.clip() {
-            gradients::clip(&model, &mut gradients, clip);
-        }
-        self.optimizer.begin_step(learning_rate);
-        let model = gradients::update(model, &mut gradients, &mut *self.optimizer);
-        self.model = Some(model.constrained());
-        Ok(())
+        // Where the batch was worth it, its gradients are.
+        self.on_pool(self.last_samples, |learner| learner.update(learning_rate))
     }
 
     fn end_training(&mut self) -> Result {
@@ -458,12 +504,7 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
     }
 
     fn evaluate(&mut self, batch: Self::Batch, sample_weight: Option<&[f32]>) -> Result<usize> {
-        self.inference()?;
-        let model = self.inference.as_ref().ok_or_else(lost_model)?;
-        let compared = self.compare(model, batch, Pass::inference(), sample_weight)?;
-        let samples = compared.samples;
-        self.accumulate(compared)?;
-        Ok(samples)
+        self.on_pool(batch.inputs.samples(), |learner| learner.assess(batch, sample_weight))
     }
 
     fn predict(&mut self, batch: Self::Batch) -> Result<(M::Output, usize)> {

@@ -8,7 +8,7 @@ use refrain_core::{Error, Result};
 ///
 /// Implemented for tensors of every rank and kind, and for pairs and triples. Implement it for a
 /// struct of your own to give a model named inputs.
-pub trait Samples: Clone + 'static {
+pub trait Samples: Clone + Send + 'static {
     /// Number of samples.
     fn samples(&self) -> usize;
 
