@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use refrain::checkpoint::{CheckpointReport, inspect, verify as read_checkpoints};
+use refrain::checkpoint::{CheckpointReport, Newest, inspect, newest};
 use refrain::files::Files;
 use refrain::weights::Weights;
 use refrain::{Error, Recipe, RecipeData, Registry, Result};
@@ -34,15 +34,15 @@ impl SavedModel {
         let files = Files::default();
         let run = inspect(&files, folder)?;
         let checkpoints = match run {
-            Some(_) => read_checkpoints(&files, folder)?,
-            None => Vec::new(),
+            Some(_) => newest(&files, folder)?,
+            None => Newest::default(),
         };
-        let newest = checkpoints.iter().rev().find_map(|report| report.manifest.as_ref().ok());
-        let data = newest.and_then(|manifest| manifest.config.get(DATA_KEY).cloned());
+        let whole = checkpoints.whole.as_ref();
+        let data = whole.and_then(|(manifest, _)| manifest.config.get(DATA_KEY).cloned());
         let has = |name: &str| files.exists(&folder.join(name));
         // Both are written at the end of a run, the summary last; and when a run goes on, the weights
         // are those of its end before.
-        let is_final = has("model.safetensors")? && (has("summary.json")? || newest.is_none());
+        let is_final = has("model.safetensors")? && (has("summary.json")? || whole.is_none());
         let weights = if is_final {
             let file = folder.join("model.safetensors");
             Weights::load(&file).map_err(|error| {
@@ -54,7 +54,7 @@ impl SavedModel {
             })?
         } else {
             let state = run.as_ref().map(State::of);
-            of_newest(folder, &checkpoints, state.as_ref())?
+            of_newest(folder, checkpoints, state.as_ref())?
         };
         Ok(Self { recipe, weights, data })
     }
@@ -97,30 +97,22 @@ fn recipe(registry: &Arc<Registry>, folder: &Path) -> Result<Recipe> {
 }
 
 /// The weights of the newest checkpoint that is whole.
-fn of_newest(
-    folder: &Path,
-    checkpoints: &[CheckpointReport],
-    state: Option<&State>,
-) -> Result<Weights> {
+fn of_newest(folder: &Path, checkpoints: Newest, state: Option<&State>) -> Result<Weights> {
     let name = folder.display();
     let state = state.map_or("not begun", State::word);
-    for CheckpointReport { number, manifest } in checkpoints.iter().rev() {
-        let file = folder.join(format!("checkpoints/{number:06}/weights.safetensors"));
-        let read = manifest.as_ref().map_err(Error::clone);
-        let (manifest, weights) = match read.and_then(|found| Ok((found, Weights::load(&file)?))) {
-            Ok(read) => read,
-            Err(error) => {
-                complain(&format!("warning: checkpoint {number:06} is damaged: {error}"));
-                continue;
-            }
-        };
+    for CheckpointReport { number, manifest } in &checkpoints.damaged {
+        if let Err(error) = manifest {
+            complain(&format!("warning: checkpoint {number:06} is damaged: {error}"));
+        }
+    }
+    if let Some((manifest, weights)) = checkpoints.whole {
         let place = match manifest.batch {
             0 => format!("the end of epoch {}", manifest.epochs),
             batch => format!("epoch {}, batch {batch}", manifest.epochs + 1),
         };
         complain(&format!(
-            "`{name}` ({state}) has no final weights; those of checkpoint {number:06} are used, from \
-             {place}"
+            "`{name}` ({state}) has no final weights; those of checkpoint {:06} are used, from {place}",
+            manifest.number
         ));
         return Ok(weights);
     }

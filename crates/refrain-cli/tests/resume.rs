@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::process::Command;
 
 use common::Place;
 use serde_json::Value;
@@ -329,9 +330,15 @@ fn a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used() {
 #[test]
 fn a_second_process_is_refused_and_the_first_is_not_disturbed() {
     let place = place();
-    place.run(&train("whole", &["--set", "fit.epochs=150"])).ok();
-    let first = place.start(&train("run", &["--set", "fit.epochs=150"]), "Epoch 2/");
-    let holder = format!("in use by process {}", first.child.id());
+    place.run(&train("whole", &["--set", "fit.epochs=40"])).ok();
+    let first = place.start(&train("run", &["--set", "fit.epochs=40"]), "Epoch 2/");
+    let process = first.child.id().to_string();
+    let send = |signal: &str| {
+        assert!(Command::new("kill").args([signal, process.as_str()]).status().unwrap().success());
+    };
+    // It stands still, so that it has not ended before the others come.
+    send("-STOP");
+    let holder = format!("in use by process {process}");
     let recipe = fs::read(place.path("run/recipe.toml")).unwrap();
     let lock = fs::read(place.path("run/run.lock")).unwrap();
     place.run(&["train", "--dir", "run", "--resume"]).fails(2, &["`run`", &holder]);
@@ -339,6 +346,7 @@ fn a_second_process_is_refused_and_the_first_is_not_disturbed() {
     place.run(&train("run", &[])).fails(2, &["`run` already holds a run"]);
     assert_eq!(fs::read(place.path("run/recipe.toml")).unwrap(), recipe);
     assert_eq!(fs::read(place.path("run/run.lock")).unwrap(), lock);
+    send("-CONT");
     first.done().ok();
     place.assert_same_runs("whole", "run");
     // The lock has ended with its owner.

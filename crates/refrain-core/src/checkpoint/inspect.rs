@@ -8,6 +8,7 @@ use super::snapshot::Loaded;
 use super::store::{self, CHECKPOINTS, JOURNAL};
 use crate::error::{Error, Result};
 use crate::files::Files;
+use crate::weights::Weights;
 
 /// What a run's folder holds.
 #[derive(Clone, Debug)]
@@ -75,21 +76,96 @@ pub fn inspect(files: &Files, folder: &Path) -> Result<Option<RunReport>> {
 /// # Errors
 /// When the folder cannot be read.
 pub fn verify(files: &Files, folder: &Path) -> Result<Vec<CheckpointReport>> {
-    let report = |number: u64| {
-        let path = folder.join(CHECKPOINTS).join(store::name(number));
-        let manifest = match verify_checkpoint(files, &path, number) {
-            Ok(found) => Loaded::new(&found).map(|_| found.manifest),
-            Err(Problem::Damaged(what)) => Err(Error::data(what)),
-            Err(Problem::Newer(format)) => Err(Error::data(format!(
-                "it has the format {format}, which a later version of Refrain writes"
-            ))),
-            Err(Problem::Unreadable(error)) => Err(error),
-        };
-        let is_gone = manifest.is_err() && matches!(files.exists(&path), Ok(false));
-        (!is_gone).then_some(CheckpointReport { number, manifest })
-    };
     store::refuse_links(files, folder)?;
-    Ok(store::numbers(files, folder)?.into_iter().filter_map(report).collect())
+    let mut reports = Vec::new();
+    for number in store::numbers(files, folder)? {
+        if let Some(found) = look(files, folder, number, drop)? {
+            reports
+                .push(CheckpointReport { number, manifest: found.map(|(manifest, ())| manifest) });
+        }
+    }
+    Ok(reports)
+}
+
+/// Reads every byte of a checkpoint; `take` takes what is wanted of it. `None`: the run has dropped
+/// it meanwhile, and what was read may be another's.
+fn look<T>(
+    files: &Files,
+    folder: &Path,
+    number: u64,
+    take: impl FnOnce(Loaded) -> T,
+) -> Result<Option<Result<(Manifest, T)>>> {
+    let path = folder.join(CHECKPOINTS).join(store::name(number));
+    let found = match verify_checkpoint(files, &path, number) {
+        Ok(found) => Loaded::new(&found).map(|loaded| (found.manifest, take(loaded))),
+        Err(Problem::Damaged(what)) => Err(Error::data(what)),
+        Err(Problem::Newer(format)) => Err(Error::data(format!(
+            "it has the format {format}, which a later version of Refrain writes"
+        ))),
+        Err(Problem::Unreadable(error)) => Err(error),
+    };
+    let is_gone = found.is_err() && !files.exists(&path)?;
+    Ok((!is_gone).then_some(found))
+}
+
+/// The newest checkpoint of a run that is whole, and those after it that are not.
+#[derive(Clone, Debug, Default)]
+pub struct Newest {
+    /// What it says of itself, and the model's weights in it.
+    pub whole: Option<(Manifest, Weights)>,
+    /// Damaged ones, newest first.
+    pub damaged: Vec<CheckpointReport>,
+}
+
+/// How often the folder of a run that drops its checkpoints while they are read is looked at.
+const LOOKS: usize = 1000;
+
+/// Reads the weights of the newest checkpoint of the run in `folder` that is whole. Nothing is
+/// changed, and the run may be training: a checkpoint that it drops meanwhile is not used.
+///
+/// # Example
+/// ```
+/// use refrain_core::checkpoint::{Checkpoints, newest};
+/// use refrain_core::files::Files;
+/// use refrain_core::testing::Script;
+/// use refrain_core::{Fit, Trainer};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let dir = folder.path();
+/// let script = Script::losses(&[2.0, 1.0]);
+/// let mut trainer = Trainer::new(script.learner(), 0.1).checkpoints(Checkpoints::in_dir(dir));
+/// trainer.fit(&script.data(), Fit::epochs(2).verbose(0))?;
+///
+/// let (manifest, weights) = newest(&Files::default(), dir)?.whole.expect("a checkpoint");
+/// assert_eq!((manifest.epochs, weights.f32s("w")), (2, Some(vec![2.0])));
+/// # Ok::<(), refrain_core::Error>(())
+/// ```
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn newest(files: &Files, folder: &Path) -> Result<Newest> {
+    store::refuse_links(files, folder)?;
+    let mut found = Newest::default();
+    for _ in 0..LOOKS {
+        found = Newest::default();
+        let mut is_gone = false;
+        for number in store::numbers(files, folder)?.into_iter().rev() {
+            match look(files, folder, number, |loaded| loaded.weights)? {
+                None => is_gone = true,
+                Some(Err(error)) => {
+                    found.damaged.push(CheckpointReport { number, manifest: Err(error) });
+                }
+                Some(Ok(whole)) => {
+                    found.whole = Some(whole);
+                    return Ok(found);
+                }
+            }
+        }
+        if !is_gone {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// What is in the folder of a run beside the run itself.

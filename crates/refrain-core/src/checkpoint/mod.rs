@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
-pub use inspect::{CheckpointReport, Remains, RunReport, inspect, remains, verify};
+pub use inspect::{CheckpointReport, Newest, Remains, RunReport, inspect, newest, remains, verify};
 pub use journal::{Entry, JournalText, Record};
 pub use manifest::{Manifest, Part};
 pub use resume_point::{Change, ResumePoint};
