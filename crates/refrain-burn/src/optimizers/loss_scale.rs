@@ -93,9 +93,11 @@ impl LossScale {
 
     pub(super) fn check(&self, optimizer: &str) -> Result {
         let option = if self.is_dynamic() { "initial_scale" } else { "loss_scale_factor" };
-        if !(self.initial.is_finite() && self.initial > 0.0) {
+        // The loss is multiplied by it in f32.
+        if !((self.initial as f32).is_finite() && self.initial as f32 > 0.0) {
             return Err(Error::config(format!(
-                "{optimizer}: {option} is {}; allowed: a finite number above 0, for example 1024.0",
+                "{optimizer}: {option} is {}; allowed: a number above 0 and at most 1e38, for example \
+                 1024.0",
                 self.initial
             )));
         }

@@ -29,9 +29,11 @@ fn layer_of(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(layer, _)| layer)
 }
 
-/// Whether one of the patterns stands for the parameter of that name, or for its layer.
+/// Whether one of the patterns stands for the parameter of that name, for its layer, or for a layer
+/// that holds that one.
 pub(super) fn any(patterns: &[String], name: &str) -> bool {
-    patterns.iter().any(|pattern| is_match(pattern, name) || is_match(pattern, layer_of(name)))
+    let mut outer = std::iter::successors(Some(name), |name| Some(name.rsplit_once('.')?.0));
+    outer.any(|name| patterns.iter().any(|pattern| is_match(pattern, name)))
 }
 
 /// The first pattern that stands for none of the parameters, where these are known.
@@ -80,7 +82,22 @@ fn is_match(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_match;
+    use super::{any, is_match};
+
+    #[test]
+    fn a_layer_stands_for_those_that_it_holds() {
+        let name = "bidirectional.backward_gru.kernel";
+        for (pattern, expected) in [
+            (name, true),
+            ("bidirectional.backward_gru", true),
+            ("bidirectional", true),
+            ("backward_gru", false),
+            ("bidirectional_1", false),
+            ("bidirectional.kernel", false),
+        ] {
+            assert_eq!(any(&[pattern.to_owned()], name), expected, "{pattern}");
+        }
+    }
 
     #[test]
     fn a_star_stands_for_anything() {

@@ -34,7 +34,7 @@ pub struct MemoryEstimate {
     pub gradients: u64,
     /// What the optimizer remembers from its first step on.
     pub optimizer: u64,
-    /// Of one training step.
+    /// Of one training step, or of a validation on one batch where that takes more.
     pub activations: u64,
     /// A checkpoint that is being written; 0 where the recipe asks for none.
     pub checkpoint: u64,
@@ -45,18 +45,27 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    /// `state`: numbers that the optimizer remembers; `inputs`: of a sample.
-    fn new(model: &Summary, state: usize, inputs: usize, batch_size: usize) -> Self {
+    /// `state`: numbers that the optimizer remembers; `inputs`: of a sample; `evaluated`: samples in
+    /// a batch of validation.
+    fn new(
+        model: &Summary,
+        state: usize,
+        inputs: usize,
+        batch_size: usize,
+        evaluated: usize,
+    ) -> Self {
         let kept = model.rows.iter().map(|row| row.kept);
         let outputs =
             model.rows.iter().filter(|row| row.kept > 0).map(|row| len(&row.output_shape));
         let on_their_way = outputs.max().unwrap_or(0).saturating_mul(3);
         let of_sample = kept.chain([inputs, on_their_way]).fold(0, usize::saturating_add);
+        let in_step = of_sample.saturating_mul(batch_size);
+        let in_validation = inputs.saturating_add(on_their_way).saturating_mul(evaluated);
         Self {
             weights: bytes(model.parameters()),
             gradients: bytes(model.trainable),
             optimizer: bytes(state),
-            activations: bytes(of_sample.saturating_mul(batch_size)),
+            activations: bytes(in_step.max(in_validation)),
             checkpoint: 0,
             data: 0,
             batch_size,
@@ -94,7 +103,8 @@ impl MemoryEstimate {
     /// What is to be said of it where so much memory can be had: an error where it can never fit, a
     /// warning where it may not.
     ///
-    /// Refused is only what certainly does not fit: more than the limit without what is estimated.
+    /// Refused is only what does not fit for sure: what is exact, and a quarter of the activations,
+    /// half of the least share that was ever measured of their estimate.
     fn finding(&self, model: &Summary, limit: &MemoryLimit) -> Option<Finding> {
         let Self { weights, gradients, optimizer, activations, checkpoint, data, .. } = *self;
         let certain = format!(
@@ -118,10 +128,23 @@ impl MemoryEstimate {
             let fix = format!("make the model smaller: {largest}");
             return Some(Finding::error("not-enough-memory", message).fix(fix).option("layers"));
         }
+        let batch = self.batch_size;
+        let sure = self.least().saturating_add(activations / 4);
+        if sure > limit.bytes {
+            let message = format!(
+                "the run needs more than {} of memory ({certain} + about {} of activations at \
+                 batch_size {batch}), and there are {limit}",
+                Bytes(sure),
+                Bytes(activations)
+            );
+            let fix = "make the batches smaller (batch_size, validation_batch_size), or the model";
+            return Some(
+                Finding::error("not-enough-memory", message).fix(fix).option("batch_size"),
+            );
+        }
         if self.total() <= limit.available {
             return None;
         }
-        let batch = self.batch_size;
         let message = format!(
             "the run may need {} of memory ({certain} + about {} of activations at batch_size {batch} \
              + {} of a checkpoint), and {} are free",
@@ -150,7 +173,8 @@ impl Recipe {
     ) -> Result<MemoryEstimate> {
         let (model, state) = (learner.model()?.summary(), learner.optimizer_state_len()?);
         let batch_size = self.fit.batch_size.min(samples.max(1));
-        let estimate = MemoryEstimate::new(&model, state, len(sample_shape), batch_size);
+        let evaluated = self.fit.validation_batch_size().min(samples.max(1));
+        let estimate = MemoryEstimate::new(&model, state, len(sample_shape), batch_size, evaluated);
         let is_saved = self.checkpoint.takes_some();
         let checkpoint = estimate.weights.saturating_add(estimate.optimizer);
         Ok(MemoryEstimate { checkpoint: if is_saved { checkpoint } else { 0 }, data, ..estimate })
@@ -241,11 +265,14 @@ mod tests {
         let model = Sequential::input(&[1 << 14]).layer(Dense::new(1 << 14).use_bias(false));
         let model = model.outline().unwrap().summary();
         // Weights of 1 GiB; with gradients and Adam's two 4 GiB, with a checkpoint 7.
-        let estimate = MemoryEstimate::new(&model, 2 << 28, 1 << 14, 1 << 11);
+        let estimate = MemoryEstimate::new(&model, 2 << 28, 1 << 14, 1 << 11, 1);
         let estimate = MemoryEstimate { checkpoint: 3 * GIB, data: GIB / 2, ..estimate };
         assert_eq!((estimate.weights, estimate.optimizer), (GIB, 2 * GIB));
         assert_eq!(estimate.activations, 4 * 2048 * (5 << 14));
         assert_eq!(estimate.least(), 4 * GIB + GIB / 2);
+        // Inputs and three outputs of 10,000 samples are more than all that a step on 2,048 keeps.
+        let validated = MemoryEstimate::new(&model, 2 << 28, 1 << 14, 1 << 11, 10_000);
+        assert_eq!(validated.activations, 4 * 10_000 * (4 << 14));
         assert_eq!(estimate.total(), 8 * GIB + GIB / 8);
         // The limit, what is free of it, what is found, words.
         let (error, warning) = (Some(Severity::Error), Some(Severity::Warning));
@@ -253,7 +280,8 @@ mod tests {
         let cases: &[(u64, u64, Option<Severity>, &[&str])] = &[
             (4 * GIB, 4 * GIB, error, &["needs 4.5 GiB", "weights 1.0 GiB + gradients 1.0 GiB + optimizer's state 2.0 GiB + data 512.0 MiB", "4.0 GiB, a test", "layer 1 `dense` alone has 1.0 GiB"]),
             (estimate.least() - 1, 0, error, &["4.5 GiB"]),
-            (estimate.least(), estimate.least(), warning, &["may need 8.1 GiB", "640.0 MiB of activations at batch_size 2048", "3.0 GiB of a checkpoint", "4.5 GiB are free"]),
+            (estimate.least(), estimate.least(), error, &["needs more than 4.7 GiB", "about 640.0 MiB of activations at batch_size 2048", "4.5 GiB, a test", "validation_batch_size"]),
+            (estimate.least() + estimate.activations / 4, estimate.least(), warning, &["may need 8.1 GiB", "640.0 MiB of activations at batch_size 2048", "3.0 GiB of a checkpoint", "4.5 GiB are free"]),
             (9 * GIB, estimate.total() - 1, warning, &["8.1 GiB"]),
             (9 * GIB, estimate.total(), None, &[]),
         ];

@@ -137,8 +137,11 @@ macro_rules! with_common_options {
         if !excluded.is_empty() {
             optimizer = optimizer.exclude_from_weight_decay(excluded);
         }
+        let momentum = options.unit("ema_momentum", 0.99)?;
         if options.bool("use_ema")? {
-            optimizer = optimizer.use_ema(options.unit("ema_momentum", 0.99)?);
+            optimizer = optimizer.use_ema(momentum);
+        } else if let Some(given) = options.get("ema_momentum") {
+            return Err(given.error("there is no average without use_ema = true; say it too"));
         }
         if let Some(steps) = options.maybe_count("ema_overwrite_frequency", 1)? {
             optimizer = optimizer.ema_overwrite_frequency(steps);
