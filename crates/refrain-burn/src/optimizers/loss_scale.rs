@@ -96,7 +96,7 @@ impl LossScale {
         // The loss is multiplied by it in f32.
         if !((self.initial as f32).is_finite() && self.initial as f32 > 0.0) {
             return Err(Error::config(format!(
-                "{optimizer}: {option} is {}; allowed: a number above 0 and at most 1e38, for example \
+                "{optimizer}: {option} is {:e}; allowed: a number above 0 and at most 1e38, for example \
                  1024.0",
                 self.initial
             )));

@@ -238,7 +238,7 @@ fn refuses_options_out_of_range() {
     );
     check(
         sgd().loss_scale(LossScale::dynamic().initial_scale(f64::INFINITY)),
-        "sgd: initial_scale is inf; allowed: a finite number above 0, for example 1024.0",
+        "sgd: initial_scale is inf; allowed: a number above 0 and at most 1e38, for example 1024.0",
     );
     check(
         sgd().loss_scale(LossScale::dynamic().dynamic_growth_steps(0)),
