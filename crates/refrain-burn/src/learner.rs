@@ -2,7 +2,9 @@
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use refrain_core::weights::Weights;
-use refrain_core::{Clip, Error, Learner, Logs, ModelAccess, Result, TrackMetric, TrainStep};
+use refrain_core::{
+    Clip, Error, Escaped, Learner, Logs, ModelAccess, Result, TrackMetric, TrainStep,
+};
 
 use crate::dataset::Batch;
 use crate::forward::{Forward, Pass};
@@ -450,6 +452,13 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
                 "a metric is named `{name}`, which is no name for one: logs have `learning_rate`, \
                  `epoch`, `timestamp` and `non_finite` of their own, and put `val_` in front of those \
                  of validation; give it another"
+            )));
+        }
+        if let Some(name) = names.iter().find(|name| name.contains(char::is_control)) {
+            return Err(Error::config(format!(
+                "a metric is named `{}`; allowed: a name without line breaks and other control \
+                 characters",
+                Escaped(name)
             )));
         }
         let (trained, frozen) = weights::count(self.model()?);

@@ -87,7 +87,7 @@ fn metrics_are_means_over_samples() {
 
 #[test]
 fn refuses_names_of_metrics_that_logs_have() {
-    for name in ["epoch", "val_loss", "learning_rate", "loss", ""] {
+    for name in ["epoch", "val_loss", "learning_rate", "loss", "", "a\nb"] {
         let mut learner = classifier_of_any();
         learner.track_metric(AnyMetric::from_name("auc").unwrap().named(name));
         assert!(learner.check().unwrap_err().is_config(), "{name}");

@@ -101,7 +101,11 @@ impl Recipe {
                 "metric `{name}` cannot compare the model's {outputs} outputs with this data's \
                  targets: {error}"
             );
-            Some(Finding::error("metric-mismatch", message).fix("leave the metric out").option("metrics"))
+            Some(
+                Finding::error("metric-mismatch", message)
+                    .fix("leave the metric out")
+                    .option("metrics"),
+            )
         };
         self.compile.metrics.iter().filter_map(problem).collect()
     }
