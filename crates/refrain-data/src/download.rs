@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 use ureq::Agent;
 use ureq::http::StatusCode;
 
+use crate::stop::wait_for_lock;
+
 /// How often in a row a mirror may break off without having sent anything.
 const MOST_FAILURES: u32 = 3;
 /// A server that is silent for so long is gone.
@@ -89,7 +91,12 @@ impl Download {
         }
         files.create_folders(folder)?;
         let lock_path = folder.join(format!("{}.lock", file.name));
-        let Some(_lock) = self.lock(&files, &lock_path)? else {
+        let say = || {
+            if self.is_verbose {
+                Console::stderr().print("waiting for another process that downloads the same file");
+            }
+        };
+        let Some(_lock) = wait_for_lock(&files, &lock_path, &self.stop, say)? else {
             return Err(stopped());
         };
         // Another process may have been faster.
@@ -151,24 +158,6 @@ impl Download {
         } else {
             Contents::Wrong(format!("has the SHA-256 {hash} instead of {}", file.sha256))
         })
-    }
-
-    /// Waits for the lock; `None` where it was stopped before.
-    fn lock(&self, files: &Files, path: &Path) -> Result<Option<refrain_core::files::Lock>> {
-        let mut has_said = false;
-        loop {
-            let lock = files.disk().lock(path).map_err(|e| Error::file("lock", path, e))?;
-            if let Some(lock) = lock {
-                return Ok(Some(lock));
-            }
-            if self.stop.is_stopped() {
-                return Ok(None);
-            }
-            if self.is_verbose && !std::mem::replace(&mut has_said, true) {
-                Console::stderr().print("waiting for another process that downloads the same file");
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
     }
 
     /// Fills `part` from one mirror, going on from what it has.
