@@ -92,9 +92,16 @@ impl<R: BufRead> Records<R> {
         }
         self.place.line = self.line;
         let (mut filled, mut ended) = (0_usize, 0_usize);
+        let mut has_begun = false;
         loop {
             let input = self.reader.fill_buf().map_err(failed)?;
-            if input.is_empty() && is_in_quotes(&self.core) {
+            // A last line without its end gets one, which only a quoted field takes for its own.
+            let is_end = input.is_empty() && has_begun;
+            let input = if is_end { b"\n" } else { input };
+            let output = self.fields.get_mut(filled..).unwrap_or_default();
+            let ends = self.ends.get_mut(ended..).unwrap_or_default();
+            let (result, read, written, ends) = self.core.read_record(input, output, ends);
+            if is_end && written > 0 {
                 let before = match ended.checked_sub(1) {
                     Some(last) => self.ends.get(last).copied().unwrap_or(0),
                     None => 0,
@@ -108,12 +115,12 @@ impl<R: BufRead> Records<R> {
                     ended + 1
                 )));
             }
-            let output = self.fields.get_mut(filled..).unwrap_or_default();
-            let ends = self.ends.get_mut(ended..).unwrap_or_default();
-            let (result, read, written, ends) = self.core.read_record(input, output, ends);
-            self.line +=
-                line_ends(input.get(..read).unwrap_or_default(), &mut self.is_after_return);
-            self.reader.consume(read);
+            if !is_end {
+                self.line +=
+                    line_ends(input.get(..read).unwrap_or_default(), &mut self.is_after_return);
+                self.reader.consume(read);
+                has_begun |= read > 0;
+            }
             filled += written;
             ended += ends;
             match result {
@@ -189,12 +196,6 @@ fn line_ends(bytes: &[u8], is_after_return: &mut bool) -> u64 {
         *is_after_return = byte == b'\r';
     }
     ends
-}
-
-/// Whether a parser is within a quoted field: only there a line end is a part of what it reads.
-fn is_in_quotes(core: &csv_core::Reader) -> bool {
-    let (_, _, written, _) = core.clone().read_record(b"\n", &mut [0; 4], &mut [0; 4]);
-    written > 0
 }
 
 /// Doubles a buffer: never beyond what the file holds, whose bytes fill it.
