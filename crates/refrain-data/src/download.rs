@@ -129,14 +129,15 @@ impl Download {
                     disk.rename(&part, path).map_err(|e| Error::file("write", path, e))?;
                     return disk.sync_folder(folder).map_err(|e| Error::file("sync", folder, e));
                 }
-                Err(Failure::Stopped) => return Err(stopped()),
+                Err(Failure::Stopped) => {
+                    remove_empty(files, &part);
+                    return Err(stopped());
+                }
                 Err(Failure::Local(error)) => return Err(error),
                 Err(Failure::Mirror(why)) => said.push(format!("{url}: {why}")),
             }
         }
-        if part.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-            let _ = files.disk().remove_file(&part);
-        }
+        remove_empty(files, &part);
         if said.is_empty() {
             said.push("there is no mirror".to_owned());
         }
@@ -343,7 +344,14 @@ enum Received {
 }
 
 fn stopped() -> Error {
-    Error::msg("the download was interrupted; it goes on from there the next time")
+    Error::msg("the download was interrupted; what has come is kept for the next time")
+}
+
+/// Removes a file in which nothing has come.
+fn remove_empty(files: &Files, part: &Path) {
+    if part.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+        let _ = files.disk().remove_file(part);
+    }
 }
 
 /// SHA-256 of a file.

@@ -233,6 +233,21 @@ fn a_stop_ends_it_and_keeps_what_has_come() {
 }
 
 #[test]
+fn a_stop_before_anything_has_come_leaves_nothing() {
+    let stop = StopHandle::default();
+    let from_server = stop.clone();
+    let server = Server::start(move |_, _, _| from_server.stop());
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = contents();
+    let hash = hash(&bytes);
+    let file = RemoteFile { name: "file.bin", bytes: bytes.len() as u64, sha256: &hash };
+    let download = Download::from([server.address.as_str()]).stop_with(&stop);
+    let error = download.fetch(&file, folder.path()).unwrap_err().to_string();
+    assert!(error.contains("the download was interrupted"), "{error}");
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
 fn two_at_once_fetch_once() {
     let server = Server::start(|_, from, stream| part(stream, &contents(), from, usize::MAX));
     let folder = tempfile::tempdir().unwrap();
