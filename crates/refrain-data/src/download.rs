@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use ureq::Agent;
 use ureq::http::StatusCode;
 
-use crate::stop::wait_for_lock;
+use crate::stop::{POLL, wait_for_lock};
 
 /// How often in a row a mirror may break off without having sent anything.
 const MOST_FAILURES: u32 = 3;
@@ -257,7 +258,20 @@ impl Download {
         if let Some(from) = from {
             request = request.header("Range", format!("bytes={from}-"));
         }
-        let response = match request.call() {
+        // In a thread of its own: a server may be silent for long, and a stop does not wait for it.
+        let (sender, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(request.call()));
+        let called = loop {
+            match answer.recv_timeout(POLL) {
+                Ok(called) => break called,
+                Err(RecvTimeoutError::Timeout) if self.stop.is_stopped() => {
+                    return Err(Received::Failed(Failure::Stopped));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(error @ RecvTimeoutError::Disconnected) => return Err(broken(&error)),
+            }
+        };
+        let response = match called {
             Ok(response) => response,
             // It leads to another address.
             Err(ureq::Error::TlsRequired) => {
