@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,6 +12,8 @@ use refrain_core::{Error, Result, StopHandle};
 use sha2::{Digest as _, Sha256};
 use ureq::Agent;
 use ureq::http::StatusCode;
+
+use crate::stop::{POLL, wait_for_lock};
 
 /// How often in a row a mirror may break off without having sent anything.
 const MOST_FAILURES: u32 = 3;
@@ -89,7 +92,12 @@ impl Download {
         }
         files.create_folders(folder)?;
         let lock_path = folder.join(format!("{}.lock", file.name));
-        let Some(_lock) = self.lock(&files, &lock_path)? else {
+        let say = || {
+            if self.is_verbose {
+                Console::stderr().print("waiting for another process that downloads the same file");
+            }
+        };
+        let Some(_lock) = wait_for_lock(&files, &lock_path, &self.stop, say)? else {
             return Err(stopped());
         };
         // Another process may have been faster.
@@ -122,14 +130,15 @@ impl Download {
                     disk.rename(&part, path).map_err(|e| Error::file("write", path, e))?;
                     return disk.sync_folder(folder).map_err(|e| Error::file("sync", folder, e));
                 }
-                Err(Failure::Stopped) => return Err(stopped()),
+                Err(Failure::Stopped) => {
+                    remove_empty(files, &part);
+                    return Err(stopped());
+                }
                 Err(Failure::Local(error)) => return Err(error),
                 Err(Failure::Mirror(why)) => said.push(format!("{url}: {why}")),
             }
         }
-        if part.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-            let _ = files.disk().remove_file(&part);
-        }
+        remove_empty(files, &part);
         if said.is_empty() {
             said.push("there is no mirror".to_owned());
         }
@@ -151,24 +160,6 @@ impl Download {
         } else {
             Contents::Wrong(format!("has the SHA-256 {hash} instead of {}", file.sha256))
         })
-    }
-
-    /// Waits for the lock; `None` where it was stopped before.
-    fn lock(&self, files: &Files, path: &Path) -> Result<Option<refrain_core::files::Lock>> {
-        let mut has_said = false;
-        loop {
-            let lock = files.disk().lock(path).map_err(|e| Error::file("lock", path, e))?;
-            if let Some(lock) = lock {
-                return Ok(Some(lock));
-            }
-            if self.stop.is_stopped() {
-                return Ok(None);
-            }
-            if self.is_verbose && !std::mem::replace(&mut has_said, true) {
-                Console::stderr().print("waiting for another process that downloads the same file");
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
     }
 
     /// Fills `part` from one mirror, going on from what it has.
@@ -267,7 +258,20 @@ impl Download {
         if let Some(from) = from {
             request = request.header("Range", format!("bytes={from}-"));
         }
-        let response = match request.call() {
+        // In a thread of its own: a server may be silent for long, and a stop does not wait for it.
+        let (sender, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(request.call()));
+        let called = loop {
+            match answer.recv_timeout(POLL) {
+                Ok(called) => break called,
+                Err(RecvTimeoutError::Timeout) if self.stop.is_stopped() => {
+                    return Err(Received::Failed(Failure::Stopped));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(error @ RecvTimeoutError::Disconnected) => return Err(broken(&error)),
+            }
+        };
+        let response = match called {
             Ok(response) => response,
             // It leads to another address.
             Err(ureq::Error::TlsRequired) => {
@@ -354,7 +358,14 @@ enum Received {
 }
 
 fn stopped() -> Error {
-    Error::msg("the download was interrupted; it goes on from there the next time")
+    Error::msg("the download was interrupted; what has come is kept for the next time")
+}
+
+/// Removes a file in which nothing has come.
+fn remove_empty(files: &Files, part: &Path) {
+    if part.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+        let _ = files.disk().remove_file(part);
+    }
 }
 
 /// SHA-256 of a file.

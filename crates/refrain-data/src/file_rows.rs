@@ -1,7 +1,7 @@
 //! Rows read from a file by their position, the next ones ahead of their time.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -169,9 +169,19 @@ impl RowFile {
                 ))
             })?;
             bytes.resize((end - index) * size, 0);
-            file.seek(SeekFrom::Start(self.start + (*index as u64) * size as u64))
-                .and_then(|_| file.read_exact(&mut bytes))
-                .map_err(failed)?;
+            let at = self.start + (*index as u64) * size as u64;
+            file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes)).map_err(
+                |error| match error.kind() {
+                    // It was longer when it was opened.
+                    ErrorKind::UnexpectedEof => Error::data(format!(
+                        "`{}` was shortened while it was read: there are no {} bytes from byte {at}, \
+                         where row {index} begins",
+                        self.path.display(),
+                        bytes.len()
+                    )),
+                    _ => failed(error),
+                },
+            )?;
             self.encoding.decode(&bytes, rows);
             left = left.get(run..).unwrap_or_default();
         }

@@ -18,6 +18,7 @@ mod mnist;
 
 mod converted;
 mod file_rows;
+mod stop;
 
 mod cache;
 mod download;

@@ -48,9 +48,17 @@ impl MnistFiles {
     /// gzipped is seen from its bytes. The two files of the test part may be missing.
     ///
     /// # Errors
-    /// When a file is missing, naming it and the names that it may have; when one is no IDX file, or
+    /// When there is no such folder; when a file is missing, naming it and the names that it may have; when one is no IDX file, or
     /// has not the shape of images or labels.
     pub fn find(folder: &Path) -> Result<Self> {
+        if !folder.is_dir() {
+            let what = if folder.exists() { "is no folder" } else { "does not exist" };
+            return Err(Error::data(format!(
+                "`{}` {what}; name the folder that holds train-images-idx3-ubyte and the other files of \
+                 MNIST",
+                folder.display()
+            )));
+        }
         let both = |part: &str| {
             let images = find(folder, part, "images-idx3-ubyte");
             let labels = find(folder, part, "labels-idx1-ubyte");

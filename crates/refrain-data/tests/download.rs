@@ -214,12 +214,39 @@ fn what_was_left_by_another_file_is_made_good() {
 fn a_stop_ends_it_and_keeps_what_has_come() {
     let stop = StopHandle::default();
     let from_server = stop.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("file.bin.part");
     let server = Server::start(move |_, from, stream| {
         part(stream, &contents(), from, 100_000);
+        // Once some of it has come.
+        while kept.metadata().map_or(0, |metadata| metadata.len()) == 0 {
+            std::thread::yield_now();
+        }
         from_server.stop();
         let _ = stream.write_all(&contents()[100_000..100_010]);
         // Until the client has left.
         let _ = stream.read(&mut [0]);
+    });
+    let bytes = contents();
+    let hash = hash(&bytes);
+    let file = RemoteFile { name: "file.bin", bytes: bytes.len() as u64, sha256: &hash };
+    let download = Download::from([server.address.as_str()]).stop_with(&stop);
+    let error = download.fetch(&file, folder.path()).unwrap_err().to_string();
+    assert!(error.contains("the download was interrupted"), "{error}");
+    let part = std::fs::read(folder.path().join("file.bin.part")).unwrap();
+    assert!(!part.is_empty() && contents().starts_with(&part));
+}
+
+#[test]
+fn a_stop_before_anything_has_come_leaves_nothing() {
+    let stop = StopHandle::default();
+    let from_server = stop.clone();
+    let (answer, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    // Silent until the test is over.
+    let server = Server::start(move |_, _, _| {
+        from_server.stop();
+        let _ = released.lock().unwrap().recv();
     });
     let folder = tempfile::tempdir().unwrap();
     let bytes = contents();
@@ -228,8 +255,10 @@ fn a_stop_ends_it_and_keeps_what_has_come() {
     let download = Download::from([server.address.as_str()]).stop_with(&stop);
     let error = download.fetch(&file, folder.path()).unwrap_err().to_string();
     assert!(error.contains("the download was interrupted"), "{error}");
-    let part = std::fs::read(folder.path().join("file.bin.part")).unwrap();
-    assert!(contents().starts_with(&part));
+    assert!(names(folder.path()).is_empty());
+    // Nobody waited for an answer.
+    drop(answer);
+    assert_eq!(server.asked(), [None]);
 }
 
 #[test]

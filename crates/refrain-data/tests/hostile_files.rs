@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use refrain_data::{ArrayFile, MnistFiles, read_idx, read_npy};
+use refrain_core::RowSource as _;
+use refrain_data::{ArrayFile, Converted, MnistFiles, read_idx, read_npy};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -124,6 +125,47 @@ fn gzipped_files() {
 }
 
 #[test]
+fn what_is_compressed_is_read_to_its_end_in_parts_too() {
+    let whole = gzip(&idx(8, &[1000, 2], &[7; 2000]));
+    let mut damaged = whole.clone();
+    let crc = damaged.len() - 8;
+    damaged[crc] ^= 1;
+    let longer = gzip(&idx(8, &[1000, 2], &[7; 2001]));
+    for (bytes, words) in [
+        (whole, ""),
+        (damaged, "file`: cannot be read from byte 2012 on"),
+        (longer, "file`: more follows from byte 2012"),
+    ] {
+        let (folder, path) = file(&bytes);
+        let array = ArrayFile::open_idx(&path).unwrap();
+        let cache = folder.path().join("cache");
+        let converted = Converted::in_dir(&cache).array(&array);
+        // 1024 at once, and several times.
+        for most in [1, 300, 1000, 1024] {
+            let mut rows = 0;
+            let read = array.each_rows(most, |values| {
+                rows += values.len() / 2;
+                Ok(())
+            });
+            if words.is_empty() {
+                assert!(read.is_ok() && rows == 1000, "{read:?}");
+            } else {
+                assert!(read.unwrap_err().to_string().contains(words));
+                assert!(rows < 1000);
+            }
+        }
+        if words.is_empty() {
+            assert_eq!(converted.unwrap().len(), 1000);
+        } else {
+            let error = converted.unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+            // Nothing is kept of it.
+            assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0);
+        }
+    }
+}
+
+#[test]
 fn npz_archives() {
     let (_folder, text) = file(b"no archive");
     let error = ArrayFile::open_npz(&text, |_| true).unwrap_err().to_string();
@@ -215,6 +257,15 @@ fn folders_of_mnist() {
         (vec![both[0], ("train-labels-idx1-ubyte", &wide[..])], "labels are [images] of u1"),
     ] {
         let error = read(&files).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+
+    let (folder, path) = file(b"");
+    for (path, words) in [
+        (folder.path().join("nowhere"), "nowhere` does not exist; name the folder"),
+        (path, "file` is no folder"),
+    ] {
+        let error = MnistFiles::find(&path).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
 }

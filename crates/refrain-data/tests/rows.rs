@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use refrain_core::RowSource;
+use refrain_core::{RowSource, StopHandle};
 use refrain_data::{ArrayFile, Converted, CsvOptions, CsvTable, FileRows};
 
 fn fixture(name: &str) -> PathBuf {
@@ -100,4 +100,151 @@ fn of_tables() {
     let error = converted.csv(&table, &path).unwrap_err().to_string();
     assert!(error.contains("line 3: column 3 (`y`)"), "{error}");
     assert_eq!(files(), 4);
+}
+
+/// Sizes and contents of what is in a folder.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut all: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn what_was_damaged_in_the_cache_is_converted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let converted = Converted::in_dir(&cache);
+    let path = folder.path().join("t.csv");
+    std::fs::write(&path, "n,m,y\n1,2,3\n4,5,6\n7,8,9\n").unwrap();
+    let options = CsvOptions { targets: vec!["y".into()], ..CsvOptions::default() };
+    let table = CsvTable::infer(&path, &options, None).unwrap();
+    let array = ArrayFile::open_npz(&fixture("deflated.npz"), |_| true).unwrap().remove(0);
+    let all = array.read().unwrap().values;
+    let read = || {
+        let (rows, targets) = converted.csv(&table, &path).unwrap();
+        check(&rows, &[1.0, 2.0, 4.0, 5.0, 7.0, 8.0]);
+        assert_eq!(targets, [3.0, 6.0, 9.0]);
+        check(&converted.array(&array).unwrap(), &all);
+    };
+    read();
+    let whole = contents(&cache);
+    assert_eq!(whole.len(), 3);
+    for (name, bytes) in &whole {
+        let damaged: [Vec<u8>; 6] = [
+            vec![],
+            vec![0; bytes.len()],
+            bytes[..bytes.len() - 4].to_vec(),
+            bytes[4..].to_vec(),
+            [&bytes[..], b"more"].concat(),
+            bytes.iter().enumerate().map(|(i, byte)| byte ^ u8::from(i == 1)).collect(),
+        ];
+        for damaged in damaged {
+            std::fs::write(cache.join(name), damaged).unwrap();
+            read();
+            assert_eq!(contents(&cache), whole);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_edit_that_keeps_size_and_time_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    std::fs::write(&path, "n,y\n1,2\n3,4\n").unwrap();
+    let options = CsvOptions { targets: vec!["y".into()], ..CsvOptions::default() };
+    let table = CsvTable::infer(&path, &options, None).unwrap();
+    let converted = Converted::in_dir(folder.path().join("cache"));
+    check(&converted.csv(&table, &path).unwrap().0, &[1.0, 3.0]);
+    let time = path.metadata().unwrap().modified().unwrap();
+    // Longer than the clock of a file system takes to go on.
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    std::fs::write(&path, "n,y\n7,2\n3,4\n").unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    assert_eq!(path.metadata().unwrap().modified().unwrap(), time);
+    check(&converted.csv(&table, &path).unwrap().0, &[7.0, 3.0]);
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed() {
+    let cache = tempfile::tempdir().unwrap();
+    let key = "0123456789abcdef".repeat(2);
+    let other = "f".repeat(32);
+    for name in [
+        format!("{key}.rows.tmp"),
+        format!("{key}.targets.tmp"),
+        format!("{key}.lock"),
+        format!("{other}.rows.tmp"),
+        format!("{other}.lock"),
+        "mine.tmp".to_owned(),
+    ] {
+        std::fs::write(cache.path().join(name), b"left").unwrap();
+    }
+    // Another is being converted.
+    let files = refrain_core::files::Files::default();
+    let lock = files.disk().lock(&cache.path().join(format!("{other}.lock"))).unwrap().unwrap();
+    let array = ArrayFile::open_npz(&fixture("deflated.npz"), |_| true).unwrap().remove(0);
+    let converted = Converted::in_dir(cache.path());
+    converted.array(&array).unwrap();
+    let names = || contents(cache.path()).into_iter().map(|(name, _)| name);
+    let expected = [format!("{other}.lock"), format!("{other}.rows.tmp"), "mine.tmp".to_owned()];
+    let (rows, left): (Vec<_>, Vec<_>) = names().partition(|name| name.ends_with(".rows"));
+    assert_eq!((rows.len(), left), (1, expected.to_vec()));
+    drop(lock);
+    std::fs::write(cache.path().join(&rows[0]), b"damaged").unwrap();
+    converted.array(&array).unwrap();
+    assert_eq!(names().filter(|name| !name.ends_with(".rows")).collect::<Vec<_>>(), ["mine.tmp"]);
+}
+
+#[test]
+fn processes_convert_one_after_the_other() {
+    let cache = tempfile::tempdir().unwrap();
+    let array = ArrayFile::open_npz(&fixture("deflated.npz"), |_| true).unwrap().remove(0);
+    let all = array.read().unwrap().values;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| check(&Converted::in_dir(cache.path()).array(&array).unwrap(), &all));
+        }
+    });
+    assert_eq!(contents(cache.path()).len(), 1);
+}
+
+#[test]
+fn a_stop_ends_a_conversion() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    std::fs::write(&path, "n,y\n1,2\n").unwrap();
+    let options = CsvOptions { targets: vec!["y".into()], ..CsvOptions::default() };
+    let table = CsvTable::infer(&path, &options, None).unwrap();
+    let array = ArrayFile::open_npz(&fixture("deflated.npz"), |_| true).unwrap().remove(0);
+    let stop = StopHandle::default();
+    stop.stop();
+    let cache = folder.path().join("cache");
+    let converted = Converted::in_dir(&cache).stop_with(&stop);
+    for stopped in [converted.csv(&table, &path).map(|_| ()), converted.array(&array).map(|_| ())] {
+        let error = stopped.unwrap_err().to_string();
+        assert!(error.contains("was interrupted"), "{error}");
+    }
+    assert!(contents(&cache).is_empty());
+}
+
+#[test]
+fn a_file_that_was_shortened_is_named_with_row_and_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    std::fs::write(&path, b"\0\0\x08\x02\0\0\0\x04\0\0\0\x0212345678").unwrap();
+    let rows = FileRows::open(&ArrayFile::open_idx(&path).unwrap()).unwrap().unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(17).unwrap();
+    rows.read(&[1], &mut Vec::new()).unwrap();
+    let error = rows.read(&[2], &mut Vec::new()).unwrap_err().to_string();
+    assert!(
+        error.contains("x` was shortened") && error.contains("byte 16, where row 2"),
+        "{error}"
+    );
 }

@@ -62,6 +62,8 @@ fn columns_become_numbers() {
             &[1.0, 0.0, 1.0, 3.0, 1.0, 0.0],
             &[2.0, 4.0],
         ),
+        ("a,y\n1,\"2\"", of("y"), &["a"], &[1.0], &[2.0]),
+        ("a,y\n1,\"2\"\n\n", of("y"), &["a"], &[1.0], &[2.0]),
         (
             "a;b;y\n1;2;3\n",
             CsvOptions { delimiter: b';', ..of("y") },
@@ -169,6 +171,12 @@ fn what_cannot_be_read_is_refused_with_its_place() {
         ("a,y\n1,2\n3,-1\n", &classes, &["line 3: column 2 (`y`): `-1` is no class"]),
         ("a,Y\n1,2\n", &of("y"), &["has no column `y`, which `target` names; did you mean `Y`?"]),
         ("a,a\n1,2\n", &of("a"), &["line 1: column 2 (`a`): two columns have this name"]),
+        ("a,y\n1,2\n3,\"4\n5,6\n", &of("y"), &["line 3: column 2: the quote is never closed"]),
+        ("a,y\n\"x\r\nz\",\"4\n", &of("y"), &["line 3: column 2: the quote is never closed"]),
+        ("a,y\n1,\"2\"\"", &of("y"), &["line 2: column 2: the quote is never closed"]),
+        ("\"a,y\n1,2\n", &of("y"), &["line 1: column 1: the quote is never closed"]),
+        ("a,y\r1,2\r\rx,4\r", &of("y"), &["line 4: column 1 (`a`): `x` is no number"]),
+        ("a,y\r\n1,2\r\n\r\nx,4\r\n", &of("y"), &["line 4: column 1 (`a`): `x` is no number"]),
         ("y\n1\n", &of("y"), &["has no column left for the inputs"]),
         ("a,y,z\n1,b,2\n", &two, &["column `y` holds text, and there are 2 targets"]),
         ("a,y\n1,2\n", &both, &["column `y` is named by `target` and by `columns`"]),
@@ -275,4 +283,19 @@ fn memory_is_that_of_a_line() {
         seen += batch.rows;
     }
     assert_eq!(seen, 10_000);
+}
+
+#[test]
+fn a_header_of_numbers_alone_is_told_from_a_row() {
+    let files = Files::new();
+    let read = |text: &str| {
+        let path = files.write("t.csv", text);
+        CsvTable::of_numbers(&path, 3)?.read(&path).map(|batch| batch.inputs)
+    };
+    for text in ["1,2,3\n", "a,b,c\n1,2,3\n", "0,1,2\n1,2,3\n"] {
+        assert_eq!(read(text).unwrap(), [1.0, 2.0, 3.0], "{text:?}");
+    }
+    assert_eq!(read("0,1,3\n").unwrap(), [0.0, 1.0, 3.0]);
+    let error = read("1,2x,3\n4,5,6\n").unwrap_err().to_string();
+    assert!(error.contains("t.csv`, line 1: column 2: `2x` is no number"), "{error}");
 }

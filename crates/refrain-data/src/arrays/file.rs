@@ -172,7 +172,8 @@ impl ArrayFile {
     }
 
     /// Reads all rows, the first axis, at most so many at a time, and hands their numbers to `f` in
-    /// order. Memory holds those rows alone, unless the array is in Fortran's order.
+    /// order. Memory holds those rows alone, unless the array is in Fortran's order. The last ones are
+    /// handed over once the end of what is compressed, with its checksum, was seen.
     ///
     /// # Errors
     /// When the file cannot be read, is cut off or damaged; what `f` returns.
@@ -202,11 +203,17 @@ impl ArrayFile {
                 buffer.resize(n * size, 0);
                 read_exactly(bytes, &mut buffer, at)
                     .map_err(|error| error.context(self.label()))?;
+                at += buffer.len() as u64;
+                left -= n;
+                if left == 0 {
+                    // Before anybody relies on the last rows.
+                    self.header
+                        .check_end(bytes, at)
+                        .map_err(|error| error.context(self.label()))?;
+                }
                 let mut values = Vec::with_capacity(n * width);
                 encoding.decode(&buffer, &mut values);
                 f(values)?;
-                at += buffer.len() as u64;
-                left -= n;
             }
             Ok(())
         })

@@ -86,6 +86,20 @@ impl Header {
         }
     }
 
+    /// Refuses what follows the numbers, which end at byte `end`. Also reads the checksum at the end
+    /// of what was compressed.
+    pub(crate) fn check_end(&self, reader: &mut dyn Read, end: u64) -> Result {
+        let mut one = [0];
+        match reader.read(&mut one) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(Error::data(format!(
+                "more follows from byte {end}, where the shape {:?} ends",
+                self.shape
+            ))),
+            Err(error) => Err(broken(end, &error)),
+        }
+    }
+
     /// Reads the numbers from where they begin. The header was [checked](Self::check): memory grows
     /// with what is really there.
     pub(crate) fn read(self, reader: &mut dyn Read, length: Length) -> Result<Array> {
@@ -107,19 +121,7 @@ impl Header {
             self.encoding.decode(chunk, &mut values);
             left -= n as u64;
         }
-        // Also reads the checksum at the end of what was compressed.
-        let mut one = [0];
-        let end = self.data_start + bytes;
-        match reader.read(&mut one) {
-            Ok(0) => {}
-            Ok(_) => {
-                return Err(Error::data(format!(
-                    "more follows from byte {end}, where the shape {:?} ends",
-                    self.shape
-                )));
-            }
-            Err(error) => return Err(broken(end, &error)),
-        }
+        self.check_end(reader, self.data_start + bytes)?;
         if self.is_fortran {
             values = to_row_major(&self.shape, &values);
         }

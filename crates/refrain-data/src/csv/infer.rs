@@ -71,10 +71,11 @@ impl CsvTable {
 }
 
 impl CsvTable {
-    /// A table of `width` columns of numbers; the first line is a header where it holds text.
+    /// A table of `width` columns of numbers; the first line is a header where all its fields are words, or
+    /// they are 0, 1, 2 and so on.
     ///
     /// # Errors
-    /// When the file cannot be read, or has another number of columns.
+    /// When the file cannot be read, has another number of columns, or a first line of words and numbers.
     pub fn of_numbers(path: &Path, width: usize) -> Result<Self> {
         let mut records = Records::open(path, b',')?;
         let Some(first) = records.next()? else {
@@ -86,10 +87,7 @@ impl CsvTable {
                 first.len()
             )));
         }
-        let mut has_header = false;
-        for index in 0..width {
-            has_header |= Field::of(first.text(index)?) == Field::Text;
-        }
+        let has_header = is_header(first)?;
         let names = match has_header {
             true => names(first)?,
             false => (0..width).map(|i| i.to_string()).collect(),
@@ -117,6 +115,31 @@ impl CsvTable {
             rows += 1;
         }
         Ok(rows.saturating_sub(usize::from(options.has_header)))
+    }
+}
+
+/// Whether the first line of a table of numbers names its columns: with words throughout, or, as pandas
+/// does it, with 0, 1, 2 and so on. One word among numbers is no header, and no row either.
+fn is_header(first: Record<'_>) -> Result<bool> {
+    let (mut words, mut places) = (0, 0);
+    let mut word = None;
+    for index in 0..first.len() {
+        let text = first.text(index)?;
+        places += usize::from(text == index.to_string());
+        if Field::of(text) == Field::Text {
+            words += 1;
+            word.get_or_insert((index, text));
+        }
+    }
+    match word {
+        _ if words == first.len() => Ok(true),
+        Some((index, text)) => Err(first.place.error(format_args!(
+            "column {}: {} is no number, and the line is no header, which would have a name for each \
+             column",
+            index + 1,
+            shown(text)
+        ))),
+        None => Ok(first.len() > 1 && places == first.len()),
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Records<R = BufReader<File>> {
     width: Option<usize>,
     /// The line that is being read, from 1.
     line: u64,
+    /// Whether the last byte was a `\r`, whose `\n` is no line of its own.
+    is_after_return: bool,
     is_at_start: bool,
 }
 
@@ -59,6 +61,7 @@ impl<R: BufRead> Records<R> {
             ends: vec![0; 64],
             width: None,
             line: 1,
+            is_after_return: false,
             is_at_start: true,
         }
     }
@@ -83,18 +86,41 @@ impl<R: BufRead> Records<R> {
             if ends == 0 {
                 break;
             }
-            self.line += newlines(bytes.get(..ends).unwrap_or_default());
+            self.line +=
+                line_ends(bytes.get(..ends).unwrap_or_default(), &mut self.is_after_return);
             self.reader.consume(ends);
         }
         self.place.line = self.line;
-        let (mut filled, mut ended) = (0, 0);
+        let (mut filled, mut ended) = (0_usize, 0_usize);
+        let mut has_begun = false;
         loop {
             let input = self.reader.fill_buf().map_err(failed)?;
+            // A last line without its end gets one, which only a quoted field takes for its own.
+            let is_end = input.is_empty() && has_begun;
+            let input = if is_end { b"\n" } else { input };
             let output = self.fields.get_mut(filled..).unwrap_or_default();
             let ends = self.ends.get_mut(ended..).unwrap_or_default();
             let (result, read, written, ends) = self.core.read_record(input, output, ends);
-            self.line += newlines(input.get(..read).unwrap_or_default());
-            self.reader.consume(read);
+            if is_end && written > 0 {
+                let before = match ended.checked_sub(1) {
+                    Some(last) => self.ends.get(last).copied().unwrap_or(0),
+                    None => 0,
+                };
+                // Lines within the fields before.
+                let before = self.fields.get(..before).unwrap_or_default();
+                self.place.line += line_ends(before, &mut false);
+                return Err(self.place.error(format_args!(
+                    "column {}: the quote is never closed; a field that begins with \" ends with one, \
+                     and has those within it doubled",
+                    ended + 1
+                )));
+            }
+            if !is_end {
+                self.line +=
+                    line_ends(input.get(..read).unwrap_or_default(), &mut self.is_after_return);
+                self.reader.consume(read);
+                has_begun |= read > 0;
+            }
             filled += written;
             ended += ends;
             match result {
@@ -162,8 +188,14 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+/// Ends of lines: `\n`, `\r\n`, and a lone `\r`.
+fn line_ends(bytes: &[u8], is_after_return: &mut bool) -> u64 {
+    let mut ends = 0;
+    for &byte in bytes {
+        ends += u64::from(byte == b'\r' || byte == b'\n' && !*is_after_return);
+        *is_after_return = byte == b'\r';
+    }
+    ends
 }
 
 /// Doubles a buffer: never beyond what the file holds, whose bytes fill it.
@@ -206,6 +238,15 @@ mod tests {
             ("\"a\"\"b\",\" c \"", &[(1, &["a\"b", "c"])]),
             ("\"a,b\r\nc\",2\r\n1,2", &[(1, &["a,b\r\nc", "2"]), (3, &["1", "2"])]),
             (",\n1,", &[(1, &["", ""]), (2, &["1", ""])]),
+            (
+                "a,b\r1,2\r3,4\r\r5,6",
+                &[(1, &["a", "b"]), (2, &["1", "2"]), (3, &["3", "4"]), (5, &["5", "6"])],
+            ),
+            ("a,b\r1,\"x\ry\"\r\n3,4", &[(1, &["a", "b"]), (2, &["1", "x\ry"]), (4, &["3", "4"])]),
+            ("a,\"b\"", &[(1, &["a", "b"])]),
+            ("a,\"b\"\n\n", &[(1, &["a", "b"])]),
+            ("a,\"\"", &[(1, &["a", ""])]),
+            ("a,b\"", &[(1, &["a", "b\""])]),
         ];
         for (text, expected) in cases {
             let found = read(text.as_bytes()).unwrap();
@@ -225,6 +266,12 @@ mod tests {
             (&b"a,b\n1,2\n1,2,3\n"[..], "`t.csv`, line 3: 3 fields, and the first line has 2"),
             (b"a,b\r\n\r\n1\r\n", "line 3: 1 fields"),
             (b"a,b\n1,\xff\n", "line 2: column 2: it is no UTF-8"),
+            (b"a,b\r1,2\r\r1\r", "line 4: 1 fields"),
+            (b"a,b\n1,2\n3,\"4\n5,6\n7,8\n", "line 3: column 2: the quote is never closed"),
+            (b"a,b\n1,2\n\"x\r\ny\",\"4\n", "line 4: column 2: the quote is never closed"),
+            (b"a,b\n1,\"", "line 2: column 2: the quote is never closed"),
+            (b"a,b\n1,\"2\"\"", "line 2: column 2: the quote is never closed"),
+            (b"\"a,b\n1,2\n", "line 1: column 1: the quote is never closed"),
         ] {
             let error = read(bytes).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
