@@ -311,6 +311,43 @@ fn numbers_are_met_too() {
 }
 
 #[test]
+fn a_text_is_no_number_to_be_met() {
+    let place = Place::new();
+    let layer = "{ type = \"dense\", units = 1 }";
+    let data = "source = \"csv\"\npath = \"t.csv\"\ntarget = \"price\"";
+    let line = |n: usize| format!("line {n}: column 2 (`price`): ");
+    for (text, n, value) in [
+        ("a,price\n1,\"1,210\"\n2,\"1,380\"\n", 2, "`1,210` is no number"),
+        ("a,price\n1,$210\n2,$380\n", 2, "`$210` is no number"),
+        ("a,price\n1,210\n2,380\n3,n.n.\n", 4, "`n.n.` is no number"),
+    ] {
+        place.write("t.csv", text);
+        for loss in ["mse", "mean_absolute_error", "huber", "log_cosh", "poisson"] {
+            place.write("t.toml", recipe(data, layer, loss).replace("\"accuracy\"", ""));
+            for command in ["check", "train"] {
+                let words = ["`$`", "thousands", "the loss compares numbers", value];
+                let done = place.run(&[command, "t.toml"]);
+                let done = done.fails(1, &words);
+                assert!(done.stderr.contains(&line(n)), "{}", done.stderr);
+                assert!(!done.stderr.contains("text = ["), "{}", done.stderr);
+            }
+        }
+    }
+    // Numbers that are said to be names.
+    place.write("t.csv", "a,price\n1,210\n2,380\n");
+    let named = format!("{data}\ntext = [\"price\"]");
+    place.write("t.toml", recipe(&named, layer, "mse"));
+    place.run(&["check", "t.toml"]).fails(1, &["line 2", "take `price` out of `text`"]);
+    // Texts that name classes, and numbers.
+    place.write("t.toml", recipe(data, layer, "mse"));
+    place.run(&["train", "t.toml", "--dir", "numbers"]).ok();
+    place.write("t.csv", "a,price\n1,low\n2,high\n");
+    place.write("t.toml", recipe(data, layer, "binary_crossentropy"));
+    place.run(&["train", "t.toml", "--dir", "texts"]).ok();
+    assert!(!place.path("runs").exists());
+}
+
+#[test]
 fn an_unfinished_run_predicts_with_its_newest_checkpoint() {
     let place = Place::new();
     let args = ["train", "--dir", "run", "--set", "fit.epochs=2", "--verbose", "0"];

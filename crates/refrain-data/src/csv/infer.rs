@@ -275,6 +275,20 @@ impl Seen {
                 self.number.get_or_insert(record.place.line);
                 Ok(())
             }
+            Field::Number(_) if role == Role::Target && options.targets_are_numbers => {
+                error(format!(
+                    "`text` takes the target's numbers for names of classes, and the loss compares \
+                     numbers; take `{}` out of `text`, or use loss = \
+                     \"sparse_categorical_crossentropy\"",
+                    Escaped(column.1)
+                ))
+            }
+            Field::Text if role == Role::Target && options.targets_are_numbers => error(format!(
+                "{} is no number, and the loss compares numbers; correct it: a number has neither a \
+                 sign of a currency (`$`) nor separators of thousands (`1,210` is 1210). Texts that \
+                 name classes need another loss, for example \"sparse_categorical_crossentropy\"",
+                shown(text)
+            )),
             Field::Number(_) | Field::Text => {
                 if let Some(line) = self.number {
                     return error(format!(

@@ -279,6 +279,7 @@ impl Recipe {
                 self.compile.loss,
                 AnyLoss::SparseCategoricalCrossentropy(_)
             ),
+            targets_are_numbers: targets::compares_numbers(&self.compile.loss),
             is_verbose,
             stop,
         }

@@ -164,6 +164,8 @@ pub(super) struct Loading<'a> {
     pub(super) folder: &'a Path,
     /// Whether the loss takes classes.
     pub(super) targets_are_classes: bool,
+    /// Whether the loss takes numbers alone.
+    pub(super) targets_are_numbers: bool,
     /// Whether a download shows its progress.
     pub(super) is_verbose: bool,
     /// Ends a download.
@@ -252,17 +254,23 @@ impl Data {
 
     fn load_csv(&self, source: &CsvSource, loading: &Loading<'_>) -> Result<Loaded> {
         let path = loading.at(&source.path);
-        let options = CsvOptions {
-            targets_are_classes: loading.targets_are_classes,
-            ..source.options.clone()
-        };
-        let table = CsvTable::infer(&path, &options, self.validation_split)?;
+        let table = self.table(source, &path, loading)?;
         let memory = self.memory(loading);
         let samples = table_samples(&table, &path, &memory)?;
         let test = source.test_path.as_ref();
         let test = test.map(|test| table_samples(&table, &loading.at(test), &memory));
         let test = test.transpose()?;
         Ok(Loaded { samples, test, preparation: Preparation::table(table) })
+    }
+
+    /// What the columns of the training file are.
+    fn table(&self, source: &CsvSource, path: &Path, loading: &Loading<'_>) -> Result<CsvTable> {
+        let options = CsvOptions {
+            targets_are_classes: loading.targets_are_classes,
+            targets_are_numbers: loading.targets_are_numbers,
+            ..source.options.clone()
+        };
+        CsvTable::infer(path, &options, self.validation_split)
     }
 
     fn memory(&self, loading: &Loading<'_>) -> Memory {
@@ -291,7 +299,7 @@ impl Data {
             }
             Source::Csv(source) => {
                 let path = loading.at(&source.path);
-                let table = CsvTable::infer(&path, &source.options, self.validation_split)?;
+                let table = self.table(source, &path, loading)?;
                 Ok((CsvTable::count_rows(&path, &source.options)?, vec![table.width()]))
             }
             Source::Digits => {
