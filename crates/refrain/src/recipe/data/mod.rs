@@ -242,7 +242,7 @@ impl Data {
 
     fn load_npz(&self, source: &NpzSource, loading: &Loading<'_>) -> Result<Loaded> {
         let parts = Parts::find(&loading.at(&source.path))?;
-        let arrays = ArrayPreparation::of(&parts.train.0, source.scale, source.image_data_format)?;
+        let arrays = self.arrays(source, &parts.train.0)?;
         let memory = self.memory(loading);
         let part = |(x, y): &(ArrayFile, ArrayFile)| {
             with_targets(arrays.samples(x, &memory)?, y, loading.targets_are_classes)
@@ -263,8 +263,30 @@ impl Data {
         Ok(Loaded { samples, test, preparation: Preparation::table(table) })
     }
 
+    /// What becomes of the rows of `x`.
+    fn arrays(&self, source: &NpzSource, x: &ArrayFile) -> Result<ArrayPreparation> {
+        match self.prepared.as_deref().and_then(Preparation::as_arrays) {
+            Some(arrays) => Ok(arrays.clone()),
+            None => ArrayPreparation::of(x, source.scale, source.image_data_format),
+        }
+    }
+
+    /// Whether files are read in the same way, wherever they are.
+    pub(super) fn reads_as(&self, other: &Self) -> bool {
+        match (&self.source, &other.source) {
+            (Source::Csv(a), Source::Csv(b)) => a.options == b.options,
+            (Source::Npz(a), Source::Npz(b)) => {
+                (a.scale, a.image_data_format) == (b.scale, b.image_data_format)
+            }
+            _ => false,
+        }
+    }
+
     /// What the columns of the training file are.
     fn table(&self, source: &CsvSource, path: &Path, loading: &Loading<'_>) -> Result<CsvTable> {
+        if let Some(table) = self.prepared.as_deref().and_then(Preparation::as_table) {
+            return Ok(table.clone());
+        }
         let options = CsvOptions {
             targets_are_classes: loading.targets_are_classes,
             targets_are_numbers: loading.targets_are_numbers,
@@ -294,7 +316,7 @@ impl Data {
             }
             Source::Npz(source) => {
                 let x = Parts::find(&loading.at(&source.path))?.train.0;
-                let arrays = ArrayPreparation::of(&x, source.scale, source.image_data_format)?;
+                let arrays = self.arrays(source, &x)?;
                 Ok(of_array(&arrays, &x))
             }
             Source::Csv(source) => {

@@ -54,6 +54,22 @@ impl Preparation {
         Self { format: FORMAT, inputs: Inputs::Table { sample_shape, table } }
     }
 
+    /// The columns, where the data is a table.
+    pub(super) fn as_table(&self) -> Option<&CsvTable> {
+        match &self.inputs {
+            Inputs::Table { table, .. } => Some(table),
+            Inputs::Arrays(_) => None,
+        }
+    }
+
+    /// Axes and scale, where the data is arrays.
+    pub(super) fn as_arrays(&self) -> Option<&ArrayPreparation> {
+        match &self.inputs {
+            Inputs::Arrays(arrays) => Some(arrays),
+            Inputs::Table { .. } => None,
+        }
+    }
+
     /// The axes of one sample.
     pub fn sample_shape(&self) -> &[usize] {
         match &self.inputs {
