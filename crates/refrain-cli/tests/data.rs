@@ -40,6 +40,33 @@ fn npy(kind: &str, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
     file
 }
 
+/// An archive of empty files, stored.
+fn archive(names: &[&str]) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for name in names {
+        let mut entry = vec![0; 26];
+        entry[0] = 20;
+        entry[22..24].copy_from_slice(&(name.len() as u16).to_le_bytes());
+        let place = file.len() as u32;
+        file.extend(b"PK\x03\x04");
+        file.extend(&entry);
+        file.extend(name.bytes());
+        directory.extend(b"PK\x01\x02\x14\x00");
+        directory.extend(&entry);
+        directory.extend([0; 10]);
+        directory.extend(place.to_le_bytes());
+        directory.extend(name.bytes());
+    }
+    let place = file.len() as u32;
+    file.extend(&directory);
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend([(names.len() as u16).to_le_bytes(); 2].concat());
+    file.extend((directory.len() as u32).to_le_bytes());
+    file.extend(place.to_le_bytes());
+    file.extend([0; 2]);
+    file
+}
+
 /// 200 digits for training and 40 for the test, as bytes up to 255.
 struct Digits {
     pixels: Vec<u8>,
@@ -345,6 +372,29 @@ fn a_text_is_no_number_to_be_met() {
     place.write("t.toml", recipe(data, layer, "binary_crossentropy"));
     place.run(&["train", "t.toml", "--dir", "texts"]).ok();
     assert!(!place.path("runs").exists());
+}
+
+#[test]
+fn what_is_no_input_is_told_with_what_is() {
+    let place = Place::new();
+    Digits::new().write_mnist(&place, "idx");
+    let data = "source = \"mnist\"\npath = \"idx\"";
+    place.write("m.toml", recipe(data, CLASSIFIER, "sparse_categorical_crossentropy"));
+    place.run(&["train", "m.toml", "--dir", "run", "--verbose", "0"]).ok();
+    let predict = |file: &str| place.run(&["predict", "--dir", "run", "--input", file]);
+    let words = ["is no file of inputs", ".csv", ".npy", ".npz"];
+    predict("idx/t10k-images-idx3-ubyte").fails(1, &words);
+    place.write("images.gz", b"\x1f\x8b\x08\x08 and more");
+    predict("images.gz").fails(1, &words);
+
+    place.write("train.npz", archive(&["x_train.npy", "y_train.npy"]));
+    predict("train.npz").fails(1, &["x_train, y_train", "to predict x_train, save it alone, or as x"]);
+
+    let noted = std::fs::read_to_string(place.path("run/data.json")).unwrap();
+    assert!(noted.contains("\"divisor\": 255.0"), "{noted}");
+    place.write("run/data.json", noted.replace("\"divisor\": 255.0", "\"divisor\": 0.0"));
+    let done = predict("images.gz").fails(1, &["rows of [8, 8] divided by 0 do not make"]);
+    assert!(!done.stderr.contains("Some"), "{}", done.stderr);
 }
 
 #[test]

@@ -157,8 +157,12 @@ impl Preparation {
                     None => Vec::new(),
                 };
                 let array = found.first().ok_or_else(|| {
+                    let way_out = match named("x_train") {
+                        Some(_) => "to predict x_train, save it alone, or as x",
+                        None => "give one array, or name that of the inputs x",
+                    };
                     Error::data(format!(
-                        "`{}` has the arrays {}; give one array, or name that of the inputs x",
+                        "`{}` has the arrays {}, and neither x nor x_test; {way_out}",
                         path.display(),
                         list_names(&names)
                     ))
@@ -225,6 +229,15 @@ impl Format {
             ([b'P', b'K', 3, 4, ..], _) => Self::Npz,
             (_, Some("npy")) => Self::Npy,
             (_, Some("npz")) => Self::Npz,
+            (_, Some("csv")) => Self::Csv,
+            // No text begins so: other arrays, a picture, something compressed.
+            (start, _) if start.starts_with(b"\x1f\x8b") || start.contains(&0) => {
+                return Err(Error::data(format!(
+                    "`{}` is no file of inputs; allowed: a table (.csv) or arrays of numpy (.npy, \
+                     .npz)",
+                    path.display()
+                )));
+            }
             _ => Self::Csv,
         })
     }
