@@ -144,6 +144,13 @@ fn a_folder_of_mnist_is_trained_on_and_predicted() {
         .map(|row| row.iter().map(f32::to_string).collect::<Vec<_>>().join(",") + "\n")
         .collect();
     place.write("flat.csv", &lines);
+    let lines: String = test
+        .chunks(64)
+        .map(|row| row.iter().map(u8::to_string).collect::<Vec<_>>().join(",") + "\n")
+        .collect();
+    place.write("pixels.csv", &lines);
+    let predict = |file: &str| place.run(&["predict", "--dir", "run", "--input", file]).ok().stdout;
+    assert_eq!(predict("pixels.csv"), predict("u1.npy"));
     let names: Vec<String> = (0..64).map(|i| format!("pixel{i}")).collect();
     place.write("named.csv", names.join(",") + "\n" + &lines);
     let predict = |file: &str| place.run(&["predict", "--dir", "run", "--input", file]).ok();
@@ -388,7 +395,8 @@ fn what_is_no_input_is_told_with_what_is() {
     predict("images.gz").fails(1, &words);
 
     place.write("train.npz", archive(&["x_train.npy", "y_train.npy"]));
-    predict("train.npz").fails(1, &["x_train, y_train", "to predict x_train, save it alone, or as x"]);
+    predict("train.npz")
+        .fails(1, &["x_train, y_train", "to predict x_train, save it alone, or as x"]);
 
     let noted = std::fs::read_to_string(place.path("run/data.json")).unwrap();
     assert!(noted.contains("\"divisor\": 255.0"), "{noted}");

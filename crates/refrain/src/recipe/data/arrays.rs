@@ -131,6 +131,11 @@ impl ArrayPreparation {
         )))
     }
 
+    /// What whole numbers are divided by.
+    pub(super) fn scale(&self) -> Option<f32> {
+        self.divisor
+    }
+
     fn divisor(&self, array: &ArrayFile) -> Option<f32> {
         let divides = array.element().is_integer() || !self.divides_integers_only;
         self.divisor.filter(|divisor| divides && *divisor != 1.0)
