@@ -203,6 +203,12 @@ impl Choice {
         let targets = find(&options.targets, "`target` names")?;
         let dropped = find(&options.drop, "`drop` names")?;
         find(&options.text, "`text` names")?;
+        if let Some(&both) = dropped.iter().find(|index| targets.contains(index)) {
+            return Err(Error::data(format!(
+                "column `{}` is named by `target` and by `drop`; take it out of one of them",
+                Escaped(name(names, both))
+            )));
+        }
         let inputs = match &options.columns {
             Some(columns) => find(columns, "`columns` names")?,
             None => (0..names.len()).filter(|index| !targets.contains(index)).collect(),
