@@ -406,6 +406,34 @@ fn what_is_no_input_is_told_with_what_is() {
 }
 
 #[test]
+fn what_contradicts_itself_is_found_before_training() {
+    let place = Place::new();
+    let layer = "{ type = \"dense\", units = 3, activation = \"softmax\" }";
+    let check = |data: &str, words: &[&str]| {
+        place.write("t.toml", recipe(data, layer, "sparse_categorical_crossentropy"));
+        place.run(&["check", "t.toml"]).fails(1, words);
+    };
+    place.write("t.csv", "a,price\n1,0\n2,1\n");
+    let data = "source = \"csv\"\npath = \"t.csv\"\ntarget = \"price\"\ndrop = [\"price\"]";
+    check(data, &["`price` is named by `target` and by `drop`"]);
+
+    std::fs::create_dir(place.path("set")).unwrap();
+    for part in ["train", "test"] {
+        place.write(&format!("set/x_{part}.npy"), npy("|u1", &[3, 2], &[1, 2, 3, 4, 5, 6]));
+        place.write(&format!("set/y_{part}.npy"), npy("|u1", &[3], &[0, 1, 2]));
+    }
+    let data = "source = \"npz\"\npath = \"set\"\nvalidation = \"test\"";
+    let halves: Vec<u8> = [0.5_f32, 1.0, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    for (y, kind) in [
+        (npy("|u1", &[3, 3], &[1, 0, 0, 0, 1, 0, 0, 0, 1]), "targets of the shape [3]"),
+        (npy("<f4", &[3], &halves), "targets of the shape [1]"),
+    ] {
+        place.write("set/y_test.npy", y);
+        check(data, &["y_test", kind, "y_train", "class labels"]);
+    }
+}
+
+#[test]
 fn an_unfinished_run_predicts_with_its_newest_checkpoint() {
     let place = Place::new();
     let args = ["train", "--dir", "run", "--set", "fit.epochs=2", "--verbose", "0"];

@@ -249,6 +249,21 @@ impl Data {
         };
         let samples = part(&parts.train)?;
         let test = parts.test.as_ref().map(part).transpose()?;
+        if let (Some(test), Some((_, y))) = (&test, &parts.test)
+            && test.target_shape() != samples.target_shape()
+        {
+            let kind = |samples: &RecipeSamples| match samples.target_shape() {
+                Some(shape) => format!("targets of the shape {shape:?}"),
+                None => "class labels".to_owned(),
+            };
+            return Err(Error::data(format!(
+                "{} holds {}, and {} {}; the test part needs targets as the training part's",
+                y.label(),
+                kind(test),
+                parts.train.1.label(),
+                kind(&samples)
+            )));
+        }
         Ok(Loaded { samples, test, preparation: Preparation::arrays(arrays) })
     }
 
