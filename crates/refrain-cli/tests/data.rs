@@ -431,6 +431,13 @@ fn what_contradicts_itself_is_found_before_training() {
         place.write("set/y_test.npy", y);
         check(data, &["y_test", kind, "y_train", "class labels"]);
     }
+    std::fs::remove_file(place.path("set/y_test.npy")).unwrap();
+    check(data, &["no test part", "set` needs both x_test and y_test"]);
+    Digits::new().write_mnist(&place, "idx");
+    std::fs::remove_file(place.path("idx/t10k-images-idx3-ubyte")).unwrap();
+    std::fs::remove_file(place.path("idx/t10k-labels-idx1-ubyte")).unwrap();
+    let data = "source = \"mnist\"\npath = \"idx\"\nvalidation = \"test\"";
+    check(data, &["no test part", "idx` needs both t10k-images-idx3-ubyte"]);
 }
 
 #[test]

@@ -215,10 +215,21 @@ impl Data {
             None if !self.validates_on_test => HeldOut::Nothing,
             None if test.is_some() => HeldOut::Test,
             None => {
-                return Err(Error::data(
-                    "the data has no test part for validation = \"test\"; give it one, or use \
-                     validation_split = 0.2",
-                ));
+                let lacks = match &self.source {
+                    Source::Npz(source) => format!(
+                        ": `{}` needs both x_test and y_test",
+                        loading.at(&source.path).display()
+                    ),
+                    Source::Published { path: Some(path), .. } => format!(
+                        ": `{}` needs both t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte",
+                        loading.at(path).display()
+                    ),
+                    _ => String::new(),
+                };
+                return Err(Error::data(format!(
+                    "the data has no test part for validation = \"test\"{lacks}; give it one, or use \
+                     validation_split = 0.2"
+                )));
             }
         };
         Ok(RecipeData { samples, test, held_out, preparation })
