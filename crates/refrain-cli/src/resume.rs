@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use refrain::checkpoint::{
-    Change, Checkpoints, Entry, ResumePoint, RunReport, inspect, verify as read_checkpoints,
+    Change, Checkpoints, Entry, Record, ResumePoint, RunReport, inspect, verify as read_checkpoints,
 };
 use refrain::files::Files;
 use refrain::weights::Weights;
-use refrain::{Error, Recipe, Registry, Result, StopHandle};
+use refrain::{Error, Preparation, Recipe, Registry, Result, StopHandle};
 
 use crate::args::TrainArgs;
 use crate::commands::load;
 use crate::output::{complain, count};
-use crate::run_folder::{RunFolder, has_held_run, without_journal};
+use crate::run_folder::{DATA, RunFolder, has_held_run, without_journal};
 use crate::run_state::State;
 
 /// What `--resume` has found.
@@ -84,6 +84,7 @@ fn in_folder(args: &TrainArgs, registry: &Arc<Registry>, dir: &Path) -> Result<F
         };
         return Ok(Found::Nothing { recipe, folder, why });
     };
+    let recipe = as_prepared(recipe, registry, &run)?;
     let state = State::of(&run);
     let goes_on = matches!(state, State::Stopped(_))
         && args.accept_changes
@@ -92,6 +93,21 @@ fn in_folder(args: &TrainArgs, registry: &Arc<Registry>, dir: &Path) -> Result<F
         Some(note) => Ok(Found::Finished(note)),
         None => Ok(Found::Unfinished { recipe, folder, run }),
     }
+}
+
+/// The recipe with its data read as the run has noted it, where the run has weights that were trained
+/// so, and the recipe reads it with the run's options.
+fn as_prepared(recipe: Recipe, registry: &Arc<Registry>, run: &RunReport) -> Result<Recipe> {
+    let noted = run.folder.join(DATA);
+    let is_checkpoint = |entry: &Entry| matches!(entry.record, Record::Checkpoint { .. });
+    if !run.journal.entries.iter().any(is_checkpoint) || !Files::default().exists(&noted)? {
+        return Ok(recipe);
+    }
+    let own = Recipe::load_with(registry, &own_recipe(&run.folder), &[]);
+    Ok(match own.is_ok_and(|own| own.reads_data_as(&recipe)) {
+        true => recipe.prepared_as(Preparation::load(&noted)?),
+        false => recipe,
+    })
 }
 
 /// Whether the newest checkpoint is of a run with other settings.

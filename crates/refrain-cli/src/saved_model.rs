@@ -6,10 +6,10 @@ use std::sync::Arc;
 use refrain::checkpoint::{CheckpointReport, Newest, inspect, newest};
 use refrain::files::Files;
 use refrain::weights::Weights;
-use refrain::{Error, Recipe, RecipeData, Registry, Result};
+use refrain::{Error, Preparation, Recipe, RecipeData, Registry, Result};
 
 use crate::output::complain;
-use crate::run_folder::holds_run;
+use crate::run_folder::{DATA, holds_run};
 use crate::run_state::State;
 
 /// What a run's data is described by in its checkpoints.
@@ -83,11 +83,16 @@ impl SavedModel {
     }
 }
 
-/// The run's own recipe. The file of its initial weights is not needed any more.
+/// The run's own recipe, its data read as the run has noted it. The file of its initial weights is not needed any more.
 fn recipe(registry: &Arc<Registry>, folder: &Path) -> Result<Recipe> {
     let file = folder.join("recipe.toml");
     if Files::default().exists(&file)? {
-        return Ok(Recipe::load_with(registry, &file, &[])?.without_weights_file());
+        let recipe = Recipe::load_with(registry, &file, &[])?.without_weights_file();
+        let noted = folder.join(DATA);
+        return Ok(match Files::default().exists(&noted)? {
+            true => recipe.prepared_as(Preparation::load(&noted)?),
+            false => recipe,
+        });
     }
     let name = folder.display();
     Err(Error::config(match holds_run(folder) {

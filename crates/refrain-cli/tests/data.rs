@@ -40,6 +40,33 @@ fn npy(kind: &str, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
     file
 }
 
+/// An archive of empty files, stored.
+fn archive(names: &[&str]) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for name in names {
+        let mut entry = vec![0; 26];
+        entry[0] = 20;
+        entry[22..24].copy_from_slice(&(name.len() as u16).to_le_bytes());
+        let place = file.len() as u32;
+        file.extend(b"PK\x03\x04");
+        file.extend(&entry);
+        file.extend(name.bytes());
+        directory.extend(b"PK\x01\x02\x14\x00");
+        directory.extend(&entry);
+        directory.extend([0; 10]);
+        directory.extend(place.to_le_bytes());
+        directory.extend(name.bytes());
+    }
+    let place = file.len() as u32;
+    file.extend(&directory);
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    file.extend([(names.len() as u16).to_le_bytes(); 2].concat());
+    file.extend((directory.len() as u32).to_le_bytes());
+    file.extend(place.to_le_bytes());
+    file.extend([0; 2]);
+    file
+}
+
 /// 200 digits for training and 40 for the test, as bytes up to 255.
 struct Digits {
     pixels: Vec<u8>,
@@ -117,6 +144,13 @@ fn a_folder_of_mnist_is_trained_on_and_predicted() {
         .map(|row| row.iter().map(f32::to_string).collect::<Vec<_>>().join(",") + "\n")
         .collect();
     place.write("flat.csv", &lines);
+    let lines: String = test
+        .chunks(64)
+        .map(|row| row.iter().map(u8::to_string).collect::<Vec<_>>().join(",") + "\n")
+        .collect();
+    place.write("pixels.csv", &lines);
+    let predict = |file: &str| place.run(&["predict", "--dir", "run", "--input", file]).ok().stdout;
+    assert_eq!(predict("pixels.csv"), predict("u1.npy"));
     let names: Vec<String> = (0..64).map(|i| format!("pixel{i}")).collect();
     place.write("named.csv", names.join(",") + "\n" + &lines);
     let predict = |file: &str| place.run(&["predict", "--dir", "run", "--input", file]).ok();
@@ -308,6 +342,102 @@ fn numbers_are_met_too() {
     assert_eq!(place.list("cache/converted").len(), 4);
     let predicted = place.run(&["predict", "--dir", "memory", "--input", "test.csv"]).ok();
     assert_eq!(rows(&predicted)[0].len(), 2);
+}
+
+#[test]
+fn a_text_is_no_number_to_be_met() {
+    let place = Place::new();
+    let layer = "{ type = \"dense\", units = 1 }";
+    let data = "source = \"csv\"\npath = \"t.csv\"\ntarget = \"price\"";
+    let line = |n: usize| format!("line {n}: column 2 (`price`): ");
+    for (text, n, value) in [
+        ("a,price\n1,\"1,210\"\n2,\"1,380\"\n", 2, "`1,210` is no number"),
+        ("a,price\n1,$210\n2,$380\n", 2, "`$210` is no number"),
+        ("a,price\n1,210\n2,380\n3,n.n.\n", 4, "`n.n.` is no number"),
+    ] {
+        place.write("t.csv", text);
+        for loss in ["mse", "mean_absolute_error", "huber", "log_cosh", "poisson"] {
+            place.write("t.toml", recipe(data, layer, loss).replace("\"accuracy\"", ""));
+            for command in ["check", "train"] {
+                let words = ["`$`", "thousands", "the loss compares numbers", value];
+                let done = place.run(&[command, "t.toml"]);
+                let done = done.fails(1, &words);
+                assert!(done.stderr.contains(&line(n)), "{}", done.stderr);
+                assert!(!done.stderr.contains("text = ["), "{}", done.stderr);
+            }
+        }
+    }
+    // Numbers that are said to be names.
+    place.write("t.csv", "a,price\n1,210\n2,380\n");
+    let named = format!("{data}\ntext = [\"price\"]");
+    place.write("t.toml", recipe(&named, layer, "mse"));
+    place.run(&["check", "t.toml"]).fails(1, &["line 2", "take `price` out of `text`"]);
+    // Texts that name classes, and numbers.
+    place.write("t.toml", recipe(data, layer, "mse"));
+    place.run(&["train", "t.toml", "--dir", "numbers"]).ok();
+    place.write("t.csv", "a,price\n1,low\n2,high\n");
+    place.write("t.toml", recipe(data, layer, "binary_crossentropy"));
+    place.run(&["train", "t.toml", "--dir", "texts"]).ok();
+    assert!(!place.path("runs").exists());
+}
+
+#[test]
+fn what_is_no_input_is_told_with_what_is() {
+    let place = Place::new();
+    Digits::new().write_mnist(&place, "idx");
+    let data = "source = \"mnist\"\npath = \"idx\"";
+    place.write("m.toml", recipe(data, CLASSIFIER, "sparse_categorical_crossentropy"));
+    place.run(&["train", "m.toml", "--dir", "run", "--verbose", "0"]).ok();
+    let predict = |file: &str| place.run(&["predict", "--dir", "run", "--input", file]);
+    let words = ["is no file of inputs", ".csv", ".npy", ".npz"];
+    predict("idx/t10k-images-idx3-ubyte").fails(1, &words);
+    place.write("images.gz", b"\x1f\x8b\x08\x08 and more");
+    predict("images.gz").fails(1, &words);
+
+    place.write("train.npz", archive(&["x_train.npy", "y_train.npy"]));
+    predict("train.npz")
+        .fails(1, &["x_train, y_train", "to predict x_train, save it alone, or as x"]);
+
+    let noted = std::fs::read_to_string(place.path("run/data.json")).unwrap();
+    assert!(noted.contains("\"divisor\": 255.0"), "{noted}");
+    place.write("run/data.json", noted.replace("\"divisor\": 255.0", "\"divisor\": 0.0"));
+    let done = predict("images.gz").fails(1, &["rows of [8, 8] divided by 0 do not make"]);
+    assert!(!done.stderr.contains("Some"), "{}", done.stderr);
+}
+
+#[test]
+fn what_contradicts_itself_is_found_before_training() {
+    let place = Place::new();
+    let layer = "{ type = \"dense\", units = 3, activation = \"softmax\" }";
+    let check = |data: &str, words: &[&str]| {
+        place.write("t.toml", recipe(data, layer, "sparse_categorical_crossentropy"));
+        place.run(&["check", "t.toml"]).fails(1, words);
+    };
+    place.write("t.csv", "a,price\n1,0\n2,1\n");
+    let data = "source = \"csv\"\npath = \"t.csv\"\ntarget = \"price\"\ndrop = [\"price\"]";
+    check(data, &["`price` is named by `target` and by `drop`"]);
+
+    std::fs::create_dir(place.path("set")).unwrap();
+    for part in ["train", "test"] {
+        place.write(&format!("set/x_{part}.npy"), npy("|u1", &[3, 2], &[1, 2, 3, 4, 5, 6]));
+        place.write(&format!("set/y_{part}.npy"), npy("|u1", &[3], &[0, 1, 2]));
+    }
+    let data = "source = \"npz\"\npath = \"set\"\nvalidation = \"test\"";
+    let halves: Vec<u8> = [0.5_f32, 1.0, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    for (y, kind) in [
+        (npy("|u1", &[3, 3], &[1, 0, 0, 0, 1, 0, 0, 0, 1]), "targets of the shape [3]"),
+        (npy("<f4", &[3], &halves), "targets of the shape [1]"),
+    ] {
+        place.write("set/y_test.npy", y);
+        check(data, &["y_test", kind, "y_train", "class labels"]);
+    }
+    std::fs::remove_file(place.path("set/y_test.npy")).unwrap();
+    check(data, &["no test part", "set` needs both x_test and y_test"]);
+    Digits::new().write_mnist(&place, "idx");
+    std::fs::remove_file(place.path("idx/t10k-images-idx3-ubyte")).unwrap();
+    std::fs::remove_file(place.path("idx/t10k-labels-idx1-ubyte")).unwrap();
+    let data = "source = \"mnist\"\npath = \"idx\"\nvalidation = \"test\"";
+    check(data, &["no test part", "idx` needs both t10k-images-idx3-ubyte"]);
 }
 
 #[test]

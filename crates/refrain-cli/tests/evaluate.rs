@@ -251,3 +251,44 @@ fn other_data_than_the_runs_is_refused_or_accepted() {
     let done = evaluate(&place, &[]);
     assert!(matches!(done.status, 1 | 2) && done.stderr.contains("table.csv"), "{}", done.stderr);
 }
+
+#[test]
+fn changed_data_keeps_the_classes_and_inputs_of_the_run() {
+    let place = Place::new();
+    let rows = |kinds: &[usize], more: &str| -> String {
+        let names = ["ant", "bee", "cat"];
+        let row = |i: usize| {
+            let kind = kinds[i % kinds.len()];
+            format!("{},{},{}\n", 10 * kind, ["Bonn", "Ulm"][i / 3 % 2], names[kind])
+        };
+        format!("a,town,kind\n{}{more}", (0..60).map(row).collect::<String>())
+    };
+    place.write("table.csv", rows(&[0, 1, 2], ""));
+    place.write(
+        "x.toml",
+        "[data]\nsource = \"csv\"\npath = \"table.csv\"\ntarget = \"kind\"\n[model]\nlayers = [{ type = \
+         \"dense\", units = 16, activation = \"relu\" }, { type = \"dense\", units = 3, activation = \
+         \"softmax\" }]\n[compile]\noptimizer = { type = \"adam\", learning_rate = 0.02 }\nloss = \
+         \"sparse_categorical_crossentropy\"\nmetrics = [\"accuracy\"]\n[fit]\nepochs = 60\n",
+    );
+    place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
+    let noted = place.json("run/data.json");
+    let accuracy = || numbers(evaluate(&place, &["--data", "train", "--accept-changes"]));
+    assert_eq!(accuracy()["accuracy"], 1.0);
+
+    // Without ants, a bee is still class 1.
+    place.write("table.csv", rows(&[1, 2], ""));
+    assert_eq!(accuracy()["accuracy"], 1.0);
+    let more = ["train", "--dir", "run", "--resume", "--set", "fit.epochs=61", "--verbose", "0"];
+    place.run(&more).fails(2, &["data.contents"]);
+    place.run(&[&more[..], &["--accept-changes"]].concat()).ok();
+    assert_eq!(place.json("run/data.json"), noted);
+    assert_eq!(accuracy()["accuracy"], 1.0);
+
+    // A town that no weight knows.
+    place.write("table.csv", rows(&[0, 1, 2], "10,Paris,bee\n"));
+    let words = ["line 62", "`Paris` is not among the texts of the training data: Bonn, Ulm"];
+    evaluate(&place, &["--data", "train", "--accept-changes"]).fails(1, &words);
+    let more = ["train", "--dir", "run", "--resume", "--set", "fit.epochs=62", "--accept-changes"];
+    place.run(&more).fails(1, &words);
+}

@@ -260,7 +260,10 @@ impl Download {
         }
         // In a thread of its own: a server may be silent for long, and a stop does not wait for it.
         let (sender, answer) = std::sync::mpsc::channel();
-        std::thread::spawn(move || sender.send(request.call()));
+        std::thread::spawn(move || {
+            // Nobody listens any more where it was stopped.
+            let _ = sender.send(request.call());
+        });
         let called = loop {
             match answer.recv_timeout(POLL) {
                 Ok(called) => break called,

@@ -226,6 +226,12 @@ impl Choice {
         let targets = find(&options.targets, "`target` names")?;
         let dropped = find(&options.drop, "`drop` names")?;
         find(&options.text, "`text` names")?;
+        if let Some(&both) = dropped.iter().find(|index| targets.contains(index)) {
+            return Err(Error::data(format!(
+                "column `{}` is named by `target` and by `drop`; take it out of one of them",
+                Escaped(name(names, both))
+            )));
+        }
         let inputs = match &options.columns {
             Some(columns) => find(columns, "`columns` names")?,
             None => (0..names.len()).filter(|index| !targets.contains(index)).collect(),
@@ -298,6 +304,20 @@ impl Seen {
                 self.number.get_or_insert(record.place.line);
                 Ok(())
             }
+            Field::Number(_) if role == Role::Target && options.targets_are_numbers => {
+                error(format!(
+                    "`text` takes the target's numbers for names of classes, and the loss compares \
+                     numbers; take `{}` out of `text`, or use loss = \
+                     \"sparse_categorical_crossentropy\"",
+                    Escaped(column.1)
+                ))
+            }
+            Field::Text if role == Role::Target && options.targets_are_numbers => error(format!(
+                "{} is no number, and the loss compares numbers; correct it: a number has neither a \
+                 sign of a currency (`$`) nor separators of thousands (`1,210` is 1210). Texts that \
+                 name classes need another loss, for example \"sparse_categorical_crossentropy\"",
+                shown(text)
+            )),
             Field::Number(_) | Field::Text => {
                 if let Some(line) = self.number {
                     return error(format!(

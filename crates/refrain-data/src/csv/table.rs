@@ -39,6 +39,8 @@ pub struct CsvOptions {
     pub max_categories: usize,
     /// Whether numbers in the target column are classes, which count from 0; else they are to be met.
     pub targets_are_classes: bool,
+    /// Whether targets must be numbers: a text is refused, and names no class. Default false.
+    pub targets_are_numbers: bool,
 }
 
 impl Default for CsvOptions {
@@ -54,6 +56,7 @@ impl Default for CsvOptions {
             unknown: Unknown::Error,
             max_categories: 100,
             targets_are_classes: false,
+            targets_are_numbers: false,
         }
     }
 }

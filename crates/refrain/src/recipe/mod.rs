@@ -249,6 +249,36 @@ impl Recipe {
         self
     }
 
+    /// The same recipe with its data read as `preparation` says, that of a run whose weights are
+    /// used: classes, columns, fillings, axes and scale are those that the weights were trained on,
+    /// whatever the files hold by now.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain::Recipe;
+    ///
+    /// let recipe = Recipe::builtin(&[])?;
+    /// let preparation = recipe.load_data()?.preparation().clone();
+    /// let recipe = recipe.prepared_as(preparation.clone());
+    /// assert_eq!(*recipe.load_data()?.preparation(), preparation);
+    /// # Ok::<(), refrain::Error>(())
+    /// ```
+    pub fn prepared_as(mut self, preparation: Preparation) -> Self {
+        self.data.prepared = Some(Box::new(preparation));
+        self
+    }
+
+    /// Whether both recipes read the same kind of files with the same options, so that what
+    /// [prepares](Self::prepared_as) the data of one does for the other.
+    pub fn reads_data_as(&self, other: &Self) -> bool {
+        let of_loss = |recipe: &Self| {
+            let loss = &recipe.compile.loss;
+            let are_classes = matches!(loss, AnyLoss::SparseCategoricalCrossentropy(_));
+            (are_classes, targets::compares_numbers(loss))
+        };
+        self.data.reads_as(&other.data) && of_loss(self) == of_loss(other)
+    }
+
     /// Whether the recipe names a file of initial weights that is
     /// [not read](Self::without_weights_file).
     pub fn leaves_weights_out(&self) -> bool {
@@ -279,6 +309,7 @@ impl Recipe {
                 self.compile.loss,
                 AnyLoss::SparseCategoricalCrossentropy(_)
             ),
+            targets_are_numbers: targets::compares_numbers(&self.compile.loss),
             is_verbose,
             stop,
         }

@@ -10,6 +10,26 @@ use super::{Recipe, RecipeData};
 const ONE_HOT: [&str; 3] =
     ["categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"];
 
+/// Losses that compare numbers: the classes of texts, which count from 0, are none to be met.
+const OF_NUMBERS: [&str; 9] = [
+    "mean_squared_error",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error",
+    "huber",
+    "log_cosh",
+    "kl_divergence",
+    "poisson",
+    "cosine_similarity",
+];
+
+/// Whether the loss compares numbers, and no classes.
+pub(super) fn compares_numbers(loss: &AnyLoss) -> bool {
+    let name = Loss::<Tensor<2>>::name(loss);
+    // One's own, whatever it is called, alone knows what it takes.
+    AnyLoss::from_name(name).is_some() && OF_NUMBERS.contains(&name)
+}
+
 impl Recipe {
     /// Whether the loss can compare outputs of this shape with the data's targets.
     pub(super) fn check_loss(&self, data: &RecipeData, output_shape: &[usize]) -> Result {
@@ -133,4 +153,33 @@ fn probe(outputs: usize, targets: usize, has_rows: bool) -> (Tensor<2>, Targets)
 
 fn len(shape: &[usize]) -> usize {
     shape.iter().fold(1, |n, &axis| n.saturating_mul(axis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_compare_numbers_or_classes() {
+        let of_numbers = [
+            "mean_squared_error",
+            "mse",
+            "mean_absolute_error",
+            "mae",
+            "mean_absolute_percentage_error",
+            "mape",
+            "mean_squared_logarithmic_error",
+            "msle",
+            "huber",
+            "log_cosh",
+            "kl_divergence",
+            "kld",
+            "poisson",
+            "cosine_similarity",
+        ];
+        for &name in AnyLoss::NAMES {
+            let loss = AnyLoss::from_name(name).unwrap();
+            assert_eq!(compares_numbers(&loss), of_numbers.contains(&name), "{name}");
+        }
+    }
 }

@@ -99,9 +99,10 @@ impl ArrayPreparation {
         let (row, sample) = (elements(&self.row_shape), elements(&self.sample_shape));
         let is_divisor = self.divisor.is_none_or(|divisor| divisor.is_finite() && divisor > 0.0);
         if row.is_none() || row != sample || !is_divisor {
+            let divided = self.divisor.map(|by| format!(" divided by {by}")).unwrap_or_default();
             return Err(Error::data(format!(
-                "rows of {:?} divided by {:?} do not make samples of {:?}",
-                self.row_shape, self.divisor, self.sample_shape
+                "rows of {:?}{divided} do not make samples of {:?}",
+                self.row_shape, self.sample_shape
             )));
         }
         Ok(())
@@ -128,6 +129,11 @@ impl ArrayPreparation {
             array.shape(),
             self.row_shape
         )))
+    }
+
+    /// What whole numbers are divided by.
+    pub(super) fn scale(&self) -> Option<f32> {
+        self.divisor
     }
 
     fn divisor(&self, array: &ArrayFile) -> Option<f32> {

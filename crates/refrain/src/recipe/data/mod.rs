@@ -164,6 +164,8 @@ pub(super) struct Loading<'a> {
     pub(super) folder: &'a Path,
     /// Whether the loss takes classes.
     pub(super) targets_are_classes: bool,
+    /// Whether the loss takes numbers alone.
+    pub(super) targets_are_numbers: bool,
     /// Whether a download shows its progress.
     pub(super) is_verbose: bool,
     /// Ends a download.
@@ -213,10 +215,21 @@ impl Data {
             None if !self.validates_on_test => HeldOut::Nothing,
             None if test.is_some() => HeldOut::Test,
             None => {
-                return Err(Error::data(
-                    "the data has no test part for validation = \"test\"; give it one, or use \
-                     validation_split = 0.2",
-                ));
+                let lacks = match &self.source {
+                    Source::Npz(source) => format!(
+                        ": `{}` needs both x_test and y_test",
+                        loading.at(&source.path).display()
+                    ),
+                    Source::Published { path: Some(path), .. } => format!(
+                        ": `{}` needs both t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte",
+                        loading.at(path).display()
+                    ),
+                    _ => String::new(),
+                };
+                return Err(Error::data(format!(
+                    "the data has no test part for validation = \"test\"{lacks}; give it one, or use \
+                     validation_split = 0.2"
+                )));
             }
         };
         Ok(RecipeData { samples, test, held_out, preparation })
@@ -240,29 +253,72 @@ impl Data {
 
     fn load_npz(&self, source: &NpzSource, loading: &Loading<'_>) -> Result<Loaded> {
         let parts = Parts::find(&loading.at(&source.path))?;
-        let arrays = ArrayPreparation::of(&parts.train.0, source.scale, source.image_data_format)?;
+        let arrays = self.arrays(source, &parts.train.0)?;
         let memory = self.memory(loading);
         let part = |(x, y): &(ArrayFile, ArrayFile)| {
             with_targets(arrays.samples(x, &memory)?, y, loading.targets_are_classes)
         };
         let samples = part(&parts.train)?;
         let test = parts.test.as_ref().map(part).transpose()?;
+        if let (Some(test), Some((_, y))) = (&test, &parts.test)
+            && test.target_shape() != samples.target_shape()
+        {
+            let kind = |samples: &RecipeSamples| match samples.target_shape() {
+                Some(shape) => format!("targets of the shape {shape:?}"),
+                None => "class labels".to_owned(),
+            };
+            return Err(Error::data(format!(
+                "{} holds {}, and {} {}; the test part needs targets as the training part's",
+                y.label(),
+                kind(test),
+                parts.train.1.label(),
+                kind(&samples)
+            )));
+        }
         Ok(Loaded { samples, test, preparation: Preparation::arrays(arrays) })
     }
 
     fn load_csv(&self, source: &CsvSource, loading: &Loading<'_>) -> Result<Loaded> {
         let path = loading.at(&source.path);
-        let options = CsvOptions {
-            targets_are_classes: loading.targets_are_classes,
-            ..source.options.clone()
-        };
-        let table = CsvTable::infer(&path, &options, self.validation_split)?;
+        let table = self.table(source, &path, loading)?;
         let memory = self.memory(loading);
         let samples = table_samples(&table, &path, &memory)?;
         let test = source.test_path.as_ref();
         let test = test.map(|test| table_samples(&table, &loading.at(test), &memory));
         let test = test.transpose()?;
         Ok(Loaded { samples, test, preparation: Preparation::table(table) })
+    }
+
+    /// What becomes of the rows of `x`.
+    fn arrays(&self, source: &NpzSource, x: &ArrayFile) -> Result<ArrayPreparation> {
+        match self.prepared.as_deref().and_then(Preparation::as_arrays) {
+            Some(arrays) => Ok(arrays.clone()),
+            None => ArrayPreparation::of(x, source.scale, source.image_data_format),
+        }
+    }
+
+    /// Whether files are read in the same way, wherever they are.
+    pub(super) fn reads_as(&self, other: &Self) -> bool {
+        match (&self.source, &other.source) {
+            (Source::Csv(a), Source::Csv(b)) => a.options == b.options,
+            (Source::Npz(a), Source::Npz(b)) => {
+                (a.scale, a.image_data_format) == (b.scale, b.image_data_format)
+            }
+            _ => false,
+        }
+    }
+
+    /// What the columns of the training file are.
+    fn table(&self, source: &CsvSource, path: &Path, loading: &Loading<'_>) -> Result<CsvTable> {
+        if let Some(table) = self.prepared.as_deref().and_then(Preparation::as_table) {
+            return Ok(table.clone());
+        }
+        let options = CsvOptions {
+            targets_are_classes: loading.targets_are_classes,
+            targets_are_numbers: loading.targets_are_numbers,
+            ..source.options.clone()
+        };
+        CsvTable::infer(path, &options, self.validation_split)
     }
 
     fn memory(&self, loading: &Loading<'_>) -> Memory {
@@ -286,12 +342,12 @@ impl Data {
             }
             Source::Npz(source) => {
                 let x = Parts::find(&loading.at(&source.path))?.train.0;
-                let arrays = ArrayPreparation::of(&x, source.scale, source.image_data_format)?;
+                let arrays = self.arrays(source, &x)?;
                 Ok(of_array(&arrays, &x))
             }
             Source::Csv(source) => {
                 let path = loading.at(&source.path);
-                let table = CsvTable::infer(&path, &source.options, self.validation_split)?;
+                let table = self.table(source, &path, loading)?;
                 Ok((CsvTable::count_rows(&path, &source.options)?, vec![table.width()]))
             }
             Source::Digits => {

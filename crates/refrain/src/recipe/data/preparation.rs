@@ -54,6 +54,22 @@ impl Preparation {
         Self { format: FORMAT, inputs: Inputs::Table { sample_shape, table } }
     }
 
+    /// The columns, where the data is a table.
+    pub(super) fn as_table(&self) -> Option<&CsvTable> {
+        match &self.inputs {
+            Inputs::Table { table, .. } => Some(table),
+            Inputs::Arrays(_) => None,
+        }
+    }
+
+    /// Axes and scale, where the data is arrays.
+    pub(super) fn as_arrays(&self) -> Option<&ArrayPreparation> {
+        match &self.inputs {
+            Inputs::Arrays(arrays) => Some(arrays),
+            Inputs::Table { .. } => None,
+        }
+    }
+
     /// The axes of one sample.
     pub fn sample_shape(&self) -> &[usize] {
         match &self.inputs {
@@ -124,11 +140,17 @@ impl Preparation {
         mut f: impl FnMut(RecipeSamples) -> Result,
     ) -> Result {
         match (Format::of(path)?, &self.inputs) {
-            (Format::Csv, Inputs::Table { table, .. }) => self.each_of_table(table, path, most, f),
-            (Format::Csv, Inputs::Arrays(_)) => {
+            (Format::Csv, Inputs::Table { table, .. }) => {
+                self.each_of_table(table, path, most, 1.0, f)
+            }
+            (Format::Csv, Inputs::Arrays(arrays)) => {
                 let width = self.sample_shape().iter().product();
                 let table = CsvTable::of_numbers(path, width)?;
-                self.each_of_table(&table, path, most, f)
+                let divisor = match arrays.scale() {
+                    Some(divisor) if holds_bytes(&table, path, most)? => divisor,
+                    _ => 1.0,
+                };
+                self.each_of_table(&table, path, most, divisor, f)
             }
             (Format::Npy, _) => self.each_of_array(&ArrayFile::open_npy(path)?, most, &mut f),
             (Format::Npz, _) => {
@@ -141,8 +163,12 @@ impl Preparation {
                     None => Vec::new(),
                 };
                 let array = found.first().ok_or_else(|| {
+                    let way_out = match named("x_train") {
+                        Some(_) => "to predict x_train, save it alone, or as x",
+                        None => "give one array, or name that of the inputs x",
+                    };
                     Error::data(format!(
-                        "`{}` has the arrays {}; give one array, or name that of the inputs x",
+                        "`{}` has the arrays {}, and neither x nor x_test; {way_out}",
                         path.display(),
                         list_names(&names)
                     ))
@@ -157,13 +183,17 @@ impl Preparation {
         table: &CsvTable,
         path: &Path,
         most: usize,
+        divisor: f32,
         mut f: impl FnMut(RecipeSamples) -> Result,
     ) -> Result {
         let mut reader = CsvReader::inputs(table, path)?;
         loop {
-            let batch = reader.next_rows(most)?;
+            let mut batch = reader.next_rows(most)?;
             if batch.rows == 0 {
                 return Ok(());
+            }
+            if divisor != 1.0 {
+                batch.inputs.iter_mut().for_each(|value| *value /= divisor);
             }
             f(ArrayDataset::new(self.sample_shape(), batch.inputs)?)?;
         }
@@ -184,6 +214,26 @@ impl Preparation {
             arrays.prepare(array, &mut values, is_as_trained);
             f(ArrayDataset::new(&arrays.sample_shape, values)?)
         })
+    }
+}
+
+/// Whether a table holds values of pixels: whole numbers from 0 to 255, throughout, and not only 0 and
+/// 1, which are as likely scaled already. It is read up to the first that is none.
+fn holds_bytes(table: &CsvTable, path: &Path, most: usize) -> Result<bool> {
+    let mut reader = CsvReader::inputs(table, path)?;
+    let mut is_above_one = false;
+    loop {
+        // What is wrong with a line is said when it is predicted, after the lines before it.
+        let Ok(batch) = reader.next_rows(most) else {
+            return Ok(is_above_one);
+        };
+        if batch.rows == 0 {
+            return Ok(is_above_one);
+        }
+        if batch.inputs.iter().any(|x| !(0.0..=255.0).contains(x) || x.fract() != 0.0) {
+            return Ok(false);
+        }
+        is_above_one |= batch.inputs.iter().any(|x| *x > 1.0);
     }
 }
 
@@ -209,6 +259,15 @@ impl Format {
             ([b'P', b'K', 3, 4, ..], _) => Self::Npz,
             (_, Some("npy")) => Self::Npy,
             (_, Some("npz")) => Self::Npz,
+            (_, Some("csv")) => Self::Csv,
+            // No text begins so: other arrays, a picture, something compressed.
+            (start, _) if start.starts_with(b"\x1f\x8b") || start.contains(&0) => {
+                return Err(Error::data(format!(
+                    "`{}` is no file of inputs; allowed: a table (.csv) or arrays of numpy (.npy, \
+                     .npz)",
+                    path.display()
+                )));
+            }
             _ => Self::Csv,
         })
     }

@@ -6,6 +6,7 @@ use refrain_core::Result;
 use refrain_core::options::{Section, Value};
 use refrain_data::{CsvOptions, Fill, Published, Unknown};
 
+use super::Preparation;
 use super::arrays::ImageDataFormat;
 
 /// What `[data]` says.
@@ -16,6 +17,8 @@ pub(in crate::recipe) struct Data {
     pub(super) validates_on_test: bool,
     /// `None`: as there is memory.
     pub(super) in_memory: Option<bool>,
+    /// How the data of a run that is gone on with, or used, became inputs.
+    pub(in crate::recipe) prepared: Option<Box<Preparation>>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +91,8 @@ pub(in crate::recipe) fn read(section: &Section<'_>) -> Result<Data> {
         _ => section.get("in_memory").map(|value| value.bool()).transpose()?,
     };
     section.finish()?;
-    Ok(Data { source, validation_split, validates_on_test: validation.is_some(), in_memory })
+    let validates_on_test = validation.is_some();
+    Ok(Data { source, validation_split, validates_on_test, in_memory, prepared: None })
 }
 
 fn published(section: &Section<'_>, which: Published) -> Result<Source> {
