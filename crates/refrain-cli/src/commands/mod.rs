@@ -12,8 +12,10 @@ mod summary;
 mod train;
 mod verify;
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use refrain::{Error, Recipe, Registry, Result};
 
@@ -43,8 +45,16 @@ pub(crate) fn load(
 
 /// Computes with so many threads; with all cores where none is said.
 pub(crate) fn use_threads(threads: Option<u16>) -> Result {
-    let threads = threads.map_or(0, usize::from);
-    // This thread is one of them: it does not wait for others to take up each small piece of work.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+    let from_environment = || std::env::var("RAYON_NUM_THREADS").ok()?.parse().ok();
+    let threads = threads.map(usize::from).or_else(from_environment).filter(|threads| *threads > 0);
+    let threads =
+        threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let mut pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    // This thread is one of them: it does not wait for others to take up each small piece of work. As
+    // the only one it would be asked for what other threads hand over, and not look while it waits
+    // for these.
+    if threads > 1 {
+        pool = pool.use_current_thread();
+    }
     pool.build_global().map_err(Error::wrap)
 }
