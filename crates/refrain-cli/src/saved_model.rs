@@ -104,6 +104,7 @@ fn recipe(registry: &Arc<Registry>, folder: &Path) -> Result<Recipe> {
 /// The weights of the newest checkpoint that is whole.
 fn of_newest(folder: &Path, checkpoints: Newest, state: Option<&State>) -> Result<Weights> {
     let name = folder.display();
+    let is_running = matches!(state, Some(State::Running));
     let state = state.map_or("not begun", State::word);
     for CheckpointReport { number, manifest } in &checkpoints.damaged {
         if let Err(error) = manifest {
@@ -121,8 +122,12 @@ fn of_newest(folder: &Path, checkpoints: Newest, state: Option<&State>) -> Resul
         ));
         return Ok(weights);
     }
+    let way_out = match is_running {
+        true => "wait for its first checkpoint".to_owned(),
+        false => format!("train on (`refrain train --dir {name} --resume`)"),
+    };
     Err(Error::msg(format!(
         "`{name}` ({state}) has no weights: neither model.safetensors nor a checkpoint that is whole; \
-         train on (`refrain train --dir {name} --resume`)"
+         {way_out}"
     )))
 }

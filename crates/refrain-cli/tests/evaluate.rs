@@ -150,10 +150,23 @@ fn a_run_under_way_is_read_and_left_alone() {
     let place = Place::new();
     place.write("x.toml", RECIPE.replace("epochs = 3", "epochs = 100000"));
     let running = place.start(&["train", "x.toml", "--dir", "run", "--verbose", "2"], "Epoch 3/");
+    // Epochs take milliseconds here, and the disk may still write the first checkpoint.
+    place.wait_for_a_checkpoint("run");
     let done = evaluate(&place, &[]);
     running.kill();
     assert!(done.stderr.contains("(running) has no final weights"), "{}", done.stderr);
     assert!(numbers(done)["loss"].is_f64());
+}
+
+#[test]
+fn a_run_under_way_may_have_no_checkpoint_yet() {
+    let place = Place::new();
+    let long = RECIPE.replace("epochs = 3", "epochs = 100000");
+    place.write("x.toml", format!("{long}\n[checkpoint]\nevery_epochs = 100000\n"));
+    let running = place.start(&["train", "x.toml", "--dir", "run", "--verbose", "2"], "Epoch 2/");
+    let done = evaluate(&place, &[]);
+    running.kill();
+    done.fails(1, &["`run` (running) has no weights", "wait for its first checkpoint"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A folder in which the command is run, removed at the end.
 pub struct Place {
@@ -125,6 +126,15 @@ impl Place {
         let mut names = self.list(&format!("{run}/checkpoints"));
         names.retain(|name| !name.starts_with('.'));
         names
+    }
+
+    /// Waits until a run has its first checkpoint, which is written beside the training.
+    pub fn wait_for_a_checkpoint(&self, run: &str) {
+        let started = Instant::now();
+        while self.checkpoints(run).is_empty() {
+            assert!(started.elapsed().as_secs() < 60, "{run} has no checkpoint after a minute");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Both runs came to the same end by the same way: weights, picture, log, table and summary,

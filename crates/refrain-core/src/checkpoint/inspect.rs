@@ -149,7 +149,8 @@ pub fn newest(files: &Files, folder: &Path) -> Result<Newest> {
     for _ in 0..LOOKS {
         found = Newest::default();
         let mut is_gone = false;
-        for number in store::numbers(files, folder)?.into_iter().rev() {
+        let numbers = store::numbers(files, folder)?;
+        for number in numbers.iter().rev().copied() {
             match look(files, folder, number, |loaded| loaded.weights)? {
                 None => is_gone = true,
                 Some(Err(error)) => {
@@ -161,7 +162,8 @@ pub fn newest(files: &Files, folder: &Path) -> Result<Newest> {
                 }
             }
         }
-        if !is_gone {
+        // A folder that changes while it is listed may show neither the old name nor the new one.
+        if !is_gone && store::numbers(files, folder)? == numbers {
             break;
         }
     }
