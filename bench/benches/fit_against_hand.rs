@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use refrain::burn::module::{ModuleMapper, Param};
 use refrain::burn::nn::{Linear, LinearConfig};
-use refrain::burn::tensor::activation::{log_softmax, relu};
+use refrain::burn::tensor::activation::relu;
 use refrain::burn::tensor::{Device, Gradients, Int, Tensor};
 use refrain::burn::{self, module::Module};
 use refrain::prelude::*;
-use refrain::{Batch, BurnLearner, Dataset as _, ModelAccess as _};
+use refrain::{Batch, BurnLearner, Dataset as _, Loss as _, ModelAccess as _};
 
 const EPOCHS: usize = 20;
 const BATCH: usize = 128;
@@ -48,6 +48,11 @@ impl ModuleMapper for Descend {
     }
 }
 
+/// Of both: what is compared is the loop.
+fn loss() -> SparseCategoricalCrossentropy {
+    SparseCategoricalCrossentropy::new().from_logits(true)
+}
+
 /// The loop by hand: the loss summed on the device, read once an epoch.
 fn by_hand(mut net: Net, data: &Data) -> Result<(Net, Vec<f32>)> {
     let order: Vec<usize> = (0..data.len()).collect();
@@ -60,8 +65,7 @@ fn by_hand(mut net: Net, data: &Data) -> Result<(Net, Vec<f32>)> {
                 return Err(Error::data("no labels"));
             };
             let logits = net.forward(Tensor::from_inner(inputs));
-            let labels = Tensor::from_inner(labels).unsqueeze_dim::<2>(1);
-            let loss = log_softmax(logits, 1).gather(1, labels).neg().sum();
+            let loss = loss().sum(logits, Tensor::from_inner(labels));
             let batch_sum = loss.clone().inner();
             sum = Some(match sum {
                 Some(sum) => sum + batch_sum,
@@ -77,8 +81,7 @@ fn by_hand(mut net: Net, data: &Data) -> Result<(Net, Vec<f32>)> {
 }
 
 fn by_fit(net: Net, data: &Data) -> Result<BurnLearner<Net, SparseCategoricalCrossentropy>> {
-    let loss = SparseCategoricalCrossentropy::new().from_logits(true);
-    let mut trainer = Trainer::compile(net, Sgd::new(RATE), loss);
+    let mut trainer = Trainer::compile(net, Sgd::new(RATE), loss());
     trainer.fit(data, Fit::epochs(EPOCHS).batch_size(BATCH).shuffle(false).verbose(0))?;
     Ok(trainer.into_learner())
 }
@@ -114,8 +117,7 @@ fn main() -> Result {
             fit = timed(|| by_fit(net.clone(), &data));
         }
         let (hand, hand_time) = (hand.0?, hand.1);
-        let loss = SparseCategoricalCrossentropy::new().from_logits(true);
-        let hand = BurnLearner::new(hand.0, Box::new(Sgd::new(RATE)), loss).weights()?;
+        let hand = BurnLearner::new(hand.0, Box::new(Sgd::new(RATE)), loss()).weights()?;
         assert!(fit.0?.weights()? == hand, "fit and the loop by hand must give the same bits");
         // The first pair warms caches and thread pools.
         if pair > 0 {

@@ -34,7 +34,7 @@
 //! # Ok::<(), refrain_core::Error>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(target_endian = "big")]
 compile_error!("weights are exchanged as little-endian bytes; this machine is big-endian");

@@ -1,14 +1,28 @@
 //! The same in Burn's own operations: for devices that have no kernel of ours, and what our kernels
 //! are tested against.
 
-use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
+use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::module;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, ConvTransposeOptions, MaxPoolOptions};
+use burn::tensor::{Int, Tensor};
 
 use super::conv2d::Conv2d;
 use super::recurrence::{Cell, Recurrence};
 use crate::layers::Windows;
+
+pub(super) fn dense(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    with_relu: bool,
+) -> Tensor<2> {
+    let x = module::linear(x, weight, bias);
+    if with_relu { relu(x) } else { x }
+}
+
+pub(super) fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).squeeze_dim::<1>(1).neg()
+}
 
 pub(super) fn conv2d(
     x: Tensor<2>,

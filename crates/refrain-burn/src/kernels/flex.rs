@@ -11,6 +11,12 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use super::conv2d::{Conv2d, Kept};
 use super::recurrence::{Recurrence, Trace};
 
+mod cross_entropy;
+mod dense;
+
+pub(super) use cross_entropy::cross_entropy;
+pub(super) use dense::dense;
+
 /// Where tensors are, if our kernels work there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -301,9 +307,9 @@ fn recurrence_forward(
     let bias = bias.map(FlexTensor::to_contiguous);
     let bias = bias.as_ref().map_or(&[][..], |bias| bias.storage::<f32>());
     let x = x.storage::<f32>();
-    let kernel = Tensor::from_primitive::<Flex>(recurrent.clone());
-    let [units, width] = kernel.dims();
-    let trace = recurrence.forward(x, kernel, bias);
+    let [units, width] = [0, 1].map(|axis| recurrent.layout().shape()[axis]);
+    let recurrent = recurrent.to_contiguous();
+    let trace = recurrence.forward(x, recurrent.storage(), bias);
     let shape = [x.len() / (recurrence.steps * width), recurrence.steps * units];
     (FlexTensor::from_data(TensorData::new(trace.outputs().to_vec(), shape)), trace)
 }
@@ -329,9 +335,10 @@ impl<const N: usize> Backward<Flex, N> for RecurrenceBackward {
     ) {
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let RecurrenceState { recurrent, trace, recurrence } = ops.state;
-        let recurrent = Tensor::<2>::from_primitive::<Flex>(recurrent);
-        let [_, width] = recurrent.dims();
-        let result = recurrence.backward(&trace, recurrent, gradient.storage::<f32>());
+        let recurrent = recurrent.to_contiguous();
+        let shape = recurrent.layout().shape().clone();
+        let width = shape[1];
+        let result = recurrence.backward(&trace, recurrent.storage(), gradient.storage());
         let mut parents = ops.parents.into_iter();
         let (by_input, by_recurrent, by_bias) = (parents.next(), parents.next(), parents.next());
         if let Some(node) = by_input.flatten() {
@@ -339,10 +346,9 @@ impl<const N: usize> Backward<Flex, N> for RecurrenceBackward {
             let values = TensorData::new(result.inputs, shape);
             gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
         }
-        if let (Some(node), Ok(values)) =
-            (by_recurrent.flatten(), result.recurrent.try_into_primitive::<Flex>())
-        {
-            gradients.register::<Flex>(node.id, values);
+        if let Some(node) = by_recurrent.flatten() {
+            let values = TensorData::new(result.recurrent, shape);
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
         }
         if let Some(node) = by_bias.flatten() {
             let values = TensorData::new(result.bias, [width]);

@@ -6,17 +6,37 @@ mod columns;
 mod composed;
 mod conv2d;
 mod flex;
+mod functions;
 mod pool2d;
+mod product;
 mod recurrence;
 #[cfg(test)]
 mod tests;
+mod transpose;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use crate::layers::Windows;
 
 pub(crate) use conv2d::Conv2d;
 pub(crate) use recurrence::{Cell, Recurrence};
+
+/// `relu(x × weight + bias)`, or without `relu`: `[samples, inputs]` in, `[samples, units]` out.
+pub(crate) fn dense(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    relu: bool,
+) -> Tensor<2> {
+    flex::dense(&x, &weight, bias.as_ref(), relu)
+        .unwrap_or_else(|| composed::dense(x, weight, bias, relu))
+}
+
+/// Minus the logarithm of the softmax of `logits` `[samples, classes]` at each sample's label:
+/// `[samples]`.
+pub(crate) fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    flex::cross_entropy(&logits, &labels).unwrap_or_else(|| composed::cross_entropy(logits, labels))
+}
 
 /// The convolution of images and what follows it.
 pub(crate) fn conv2d(

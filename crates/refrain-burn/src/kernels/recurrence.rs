@@ -1,12 +1,14 @@
 //! Recurrent layers on the CPU: all steps in one operation, with a backward pass through all of them.
 //!
-//! Matrix products are Burn's, one a step and one for the gradient of the recurrent kernel; what lies
-//! between two of them is one pass over the gates. Values are `[samples, steps, ..]`.
+//! One matrix product a step and one for the gradient of the recurrent kernel; what lies between two
+//! of them is one pass over the gates. Values are `[samples, steps, ..]`.
 
-use burn::tensor::{Device, Tensor, TensorData};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::functions::{sigmoid, tanh};
+use super::product::{Matrix, multiply};
+use super::transpose::transposed;
 use crate::activation::Activation;
 use crate::simd;
 
@@ -63,7 +65,7 @@ pub(super) struct Trace {
 /// The gradients by the inputs, the recurrent kernel and the recurrent bias.
 pub(super) struct Gradients {
     pub inputs: Vec<f32>,
-    pub recurrent: Tensor<2>,
+    pub recurrent: Vec<f32>,
     pub bias: Vec<f32>,
 }
 
@@ -82,9 +84,9 @@ impl Recurrence {
 
     /// The outputs of all steps: `x` `[samples, steps, gates × units]` in, `[samples, steps, units]`
     /// out. `bias` is added to the recurrent product.
-    pub(super) fn forward(&self, x: &[f32], recurrent: Tensor<2>, bias: &[f32]) -> Trace {
+    pub(super) fn forward(&self, x: &[f32], recurrent: &[f32], bias: &[f32]) -> Trace {
         let Self { cell, steps, .. } = *self;
-        let [units, width] = recurrent.dims();
+        let [units, width] = sizes(cell, recurrent);
         let samples = x.len() / (steps * width);
         let mut outputs = vec![0.0; samples * steps * units];
         let mut saved = vec![0.0; samples * steps * units * cell.saved()];
@@ -93,7 +95,10 @@ impl Recurrence {
         let mut products = vec![0.0; samples * width];
         for step in 0..steps {
             if step > 0 {
-                products = multiply(last.clone(), [samples, units], recurrent.clone());
+                products = multiply(
+                    Matrix::new(&last, samples, units),
+                    Matrix::new(recurrent, units, width),
+                );
             }
             (outputs.par_chunks_mut(steps * units))
                 .zip(saved.par_chunks_mut(steps * units * cell.saved()))
@@ -113,17 +118,13 @@ impl Recurrence {
     }
 
     /// The gradients, from those of the outputs.
-    pub(super) fn backward(
-        &self,
-        trace: &Trace,
-        recurrent: Tensor<2>,
-        gradient: &[f32],
-    ) -> Gradients {
+    pub(super) fn backward(&self, trace: &Trace, recurrent: &[f32], gradient: &[f32]) -> Gradients {
         let Self { cell, steps, .. } = *self;
-        let [units, width] = recurrent.dims();
+        let [units, width] = sizes(cell, recurrent);
         let samples = gradient.len() / (steps * units);
         let size = units * cell.saved();
-        let transposed = recurrent.transpose();
+        // Once, and not in each of the products.
+        let transposed = transposed(recurrent, units);
         let mut by_inputs = vec![0.0; samples * steps * width];
         let mut by_products = vec![0.0; samples * steps * width];
         let mut by_state = vec![0.0; samples * units];
@@ -166,7 +167,8 @@ impl Recurrence {
                     by_products[step * width..][..width].copy_from_slice(by_product);
                 });
             if step > 0 {
-                let back = multiply(by_product.clone(), [samples, width], transposed.clone());
+                let by_product = Matrix::new(&by_product, samples, width);
+                let back = multiply(by_product, Matrix::new(&transposed, width, units));
                 by_output.iter_mut().zip(back).for_each(|(sum, back)| *sum += back);
             }
         }
@@ -179,8 +181,11 @@ impl Recurrence {
         for row in by_products.chunks_exact(width) {
             bias.iter_mut().zip(row).for_each(|(sum, gradient)| *sum += gradient);
         }
-        let before = matrix(before, [samples * steps, units]);
-        let recurrent = before.transpose().matmul(matrix(by_products, [samples * steps, width]));
+        let rows = samples * steps;
+        let recurrent = multiply(
+            Matrix::new(&before, rows, units).transposed(),
+            Matrix::new(&by_products, rows, width),
+        );
         Gradients { inputs: by_inputs, recurrent, bias }
     }
 }
@@ -196,14 +201,10 @@ fn samples_at_once(width: usize) -> usize {
     (1_usize << 14).div_ceil(width)
 }
 
-fn matrix(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
-}
-
-fn multiply(left: Vec<f32>, shape: [usize; 2], right: Tensor<2>) -> Vec<f32> {
-    let product = matrix(left, shape).matmul(right).into_data();
-    // Of what was f32 before.
-    product.try_into_vec().unwrap_or_default()
+/// Units, and their gates, of a recurrent kernel `[units, gates × units]`.
+fn sizes(cell: Cell, recurrent: &[f32]) -> [usize; 2] {
+    let units = (recurrent.len() / cell.gates()).isqrt();
+    [units, units * cell.gates()]
 }
 
 /// One step of one sample.
@@ -358,57 +359,4 @@ impl WithSimd for Backward<'_> {
 #[inline(always)]
 fn parts<const N: usize>(values: &[f32], units: usize) -> [&[f32]; N] {
     std::array::from_fn(|i| &values[i * units..][..units])
-}
-
-#[inline(always)]
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
-}
-
-#[inline(always)]
-fn tanh(x: f32) -> f32 {
-    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
-}
-
-/// To 2 units in the last place, in operations that become vectors; NaN stays NaN.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    /// Added to a number below 2²², it leaves the nearest whole number in the last bits.
-    const ROUND: f32 = 12_582_912.0;
-    // Beyond, the power of two below would be no normal number.
-    let x = x.clamp(-87.0, 88.0);
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let whole = rounded - ROUND;
-    // ln 2 in two parts, of which the first times a whole number is exact.
-    let x = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
-    let series = 1.0 / 5040.0;
-    let series = series * x + 1.0 / 720.0;
-    let series = series * x + 1.0 / 120.0;
-    let series = series * x + 1.0 / 24.0;
-    let series = series * x + 1.0 / 6.0;
-    let series = series * x + 0.5;
-    let series = (series * x + 1.0) * x + 1.0;
-    let power = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
-    series * f32::from_bits(power)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn functions_are_those_of_the_standard_library() {
-        for i in -9000..=9000 {
-            let x = i as f32 / 100.0;
-            let exact = f64::from(x.clamp(-87.0, 88.0)).exp();
-            assert!((f64::from(exp(x)) - exact).abs() <= 3e-7 * exact, "exp({x}): {}", exp(x));
-            let exact = f64::from(x).tanh();
-            assert!((f64::from(tanh(x)) - exact).abs() <= 2e-7, "tanh({x}): {}", tanh(x));
-            let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
-            assert!((f64::from(sigmoid(x)) - exact).abs() <= 2e-7, "sigmoid({x}): {}", sigmoid(x));
-        }
-        assert!(exp(f32::NAN).is_nan() && tanh(f32::NAN).is_nan() && sigmoid(f32::NAN).is_nan());
-        let infinite = f32::INFINITY;
-        assert_eq!([tanh(infinite), tanh(-infinite), sigmoid(infinite)], [1.0, -1.0, 1.0]);
-    }
 }

@@ -1,5 +1,7 @@
 //! Our kernels against Burn's composition: values and gradients, on shapes that divide by nothing.
 
+mod dense;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use chacha20::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};

@@ -2,7 +2,6 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::module::linear;
 use refrain_core::Result;
 
 use super::kernel_options::{KernelOptions, kernel_options};
@@ -11,6 +10,7 @@ use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
 use crate::initializer::stream;
+use crate::kernels::dense;
 
 /// `activation(input × weight + bias)` on vectors.
 ///
@@ -93,7 +93,8 @@ pub(crate) struct DenseLayer {
 
 impl DenseLayer {
     pub(super) fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
-        let x = linear(x, self.weight.val(), self.bias.as_ref().map(Param::val));
-        if pass.logits { x } else { self.activation.forward(x) }
+        let relu = self.activation == Activation::Relu && !pass.logits;
+        let x = dense(x, self.weight.val(), self.bias.as_ref().map(Param::val), relu);
+        if relu || pass.logits { x } else { self.activation.forward(x) }
     }
 }

@@ -1,11 +1,11 @@
 //! Cross-entropy against class labels.
 
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 use refrain_core::Result;
 
 use super::{Loss, check_labels, log_probabilities};
 use crate::forward::ClosingActivation;
+use crate::kernels::cross_entropy;
 
 const NAME: &str = "sparse_categorical_crossentropy";
 
@@ -36,13 +36,6 @@ impl SparseCategoricalCrossentropy {
     pub(super) fn is_from_logits(&self) -> bool {
         self.from_logits
     }
-
-    /// Logarithm of the right class's probability: `[samples, 1]`.
-    fn logarithms(&self, outputs: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<2> {
-        let logarithms =
-            if self.from_logits { log_softmax(outputs, 1) } else { log_probabilities(outputs) };
-        logarithms.gather(1, targets.unsqueeze_dim(1))
-    }
 }
 
 impl Loss<Tensor<2>> for SparseCategoricalCrossentropy {
@@ -53,11 +46,11 @@ impl Loss<Tensor<2>> for SparseCategoricalCrossentropy {
     }
 
     fn forward(&self, outputs: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-        self.logarithms(outputs, targets).squeeze_dim::<1>(1).neg()
-    }
-
-    fn sum(&self, outputs: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
-        self.logarithms(outputs, targets).sum().neg()
+        if self.from_logits {
+            return cross_entropy(outputs, targets);
+        }
+        let logarithms = log_probabilities(outputs).gather(1, targets.unsqueeze_dim(1));
+        logarithms.squeeze_dim::<1>(1).neg()
     }
 
     fn check(&self, outputs: &Tensor<2>, targets: &Tensor<1, Int>) -> Result {

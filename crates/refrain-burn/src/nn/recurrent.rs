@@ -123,9 +123,9 @@ macro_rules! recurrent {
                 let [units, _] = recurrent.dims();
                 let bias = self.bias.val().reshape([-1, width as i64]);
                 let rows = sequences.reshape([samples * steps, features]);
-                let x = rows.matmul(kernel) + bias.clone().narrow(0, 0, 1);
-                let recurrent_bias =
-                    (bias.dims()[0] == 2).then(|| bias.narrow(0, 1, 1).reshape([width]));
+                let row = |at| bias.clone().narrow(0, at, 1).reshape([width]);
+                let x = kernels::dense(rows, kernel, Some(row(0)), false);
+                let recurrent_bias = (bias.dims()[0] == 2).then(|| row(1));
                 let recurrence = Recurrence {
                     cell: $cell,
                     steps,

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use refrain_burn::burn::module::{Module, ModuleMapper, Param};
 use refrain_burn::burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
-use refrain_burn::burn::tensor::activation::{log_softmax, relu};
+use refrain_burn::burn::tensor::activation::relu;
 use refrain_burn::burn::tensor::{Device, Gradients, Int, Tensor};
 use refrain_burn::layers::Dense;
 use refrain_burn::{
     Accuracy, Activation, Adam, AnyLoss, AnyMetric, AnyTensor, ArrayDataset, Batch, BurnLearner,
-    Forward, Initializer, MeanSquaredError, Optimizer, Sequential, Sgd,
+    Forward, Initializer, Loss as _, MeanSquaredError, Optimizer, Sequential, Sgd,
     SparseCategoricalCrossentropy, Targets,
 };
 use refrain_core::callbacks::SwapEmaWeights;
@@ -119,8 +119,7 @@ fn a_users_module_trains_as_by_hand_to_the_bit() {
             }
             let Batch { inputs, targets, .. } = batch();
             let logits = net.forward(Tensor::from_inner(inputs));
-            let labels = Tensor::from_inner(targets.unwrap()).unsqueeze_dim::<2>(1);
-            let losses = log_softmax(logits, 1).gather(1, labels).neg();
+            let losses = loss.forward(logits, Tensor::from_inner(targets.unwrap()));
             let mut gradients = losses.sum().div_scalar(10.0).backward();
             net = net.map(&mut ByHand(&mut gradients));
         }
