@@ -2,12 +2,14 @@
 
 use burn::tensor::{Distribution, Tensor, TensorData};
 use chacha20::ChaCha8Rng;
+use pulp::NullaryFnOnce;
 use rand::{RngExt as _, SeedableRng as _};
 use refrain_core::Result;
 
 use super::Place;
 use super::windows::image;
 use crate::forward::Pass;
+use crate::simd;
 
 /// Sets inputs to 0 at random in training, and scales what is left so that the sum stays as it
 /// was on average. Does nothing in evaluation and prediction.
@@ -134,18 +136,42 @@ impl DropoutLayer {
     fn mask(&self, shape: [usize; 2], seed: u64) -> TensorData {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(self.index);
-        // In steps of 2⁻³²: 32 random bits decide one element, and two come from each draw.
-        let dropped_below = (self.rate * 4_294_967_296.0) as u64;
-        let scale = (1.0 / (1.0 - self.rate)) as f32;
         let elements = shape[0] * shape[1];
-        let mut mask = Vec::with_capacity(elements + 1);
-        while mask.len() < elements {
-            let bits: u64 = rng.random();
-            for half in [bits >> 32, bits & 0xffff_ffff] {
-                mask.push(if half < dropped_below { 0.0 } else { scale });
-            }
-        }
+        // 32 random bits decide one element.
+        let mut bits = vec![0_u64; elements.div_ceil(2)];
+        rng.fill(bits.as_mut_slice());
+        let mut mask = vec![0.0; 2 * bits.len()];
+        simd::dispatch(Draw {
+            bits: &bits,
+            mask: &mut mask,
+            // In steps of 2⁻³².
+            dropped_below: (self.rate * 4_294_967_296.0) as u32,
+            scale: (1.0 / (1.0 - self.rate)) as f32,
+        });
         mask.truncate(elements);
         TensorData::new(mask, shape)
+    }
+}
+
+/// Two elements of the mask from each number.
+struct Draw<'a> {
+    bits: &'a [u64],
+    mask: &'a mut [f32],
+    dropped_below: u32,
+    scale: f32,
+}
+
+impl NullaryFnOnce for Draw<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { bits, mask, dropped_below, scale } = self;
+        for (pair, bits) in mask.as_chunks_mut::<2>().0.iter_mut().zip(bits) {
+            let halves = [(bits >> 32) as u32, *bits as u32];
+            for i in 0..2 {
+                pair[i] = if halves[i] < dropped_below { 0.0 } else { scale };
+            }
+        }
     }
 }
