@@ -9,7 +9,6 @@
 //! # Example
 //! ```
 //! use refrain_burn::burn::module::Module;
-//! use refrain_burn::burn::nn::{Linear, LinearConfig};
 //! use refrain_burn::burn::tensor::{Device, Tensor};
 //! use refrain_burn::{Forward, nn};
 //!
@@ -18,7 +17,7 @@
 //! struct Net {
 //!     near: nn::Conv2d,
 //!     far: nn::Conv2d,
-//!     head: Linear,
+//!     head: nn::Linear,
 //! }
 //!
 //! impl Forward for Net {
@@ -37,14 +36,16 @@
 //! let net = Net {
 //!     near: nn::Conv2dConfig::new(1, 4, 3).padding([1, 1]).relu(true).init(7, &device),
 //!     far: nn::Conv2dConfig::new(1, 4, 5).padding([2, 2]).relu(true).init(8, &device),
-//!     head: LinearConfig::new(8 * 4 * 4, 10).init(&device),
+//!     head: nn::LinearConfig::new(8 * 4 * 4, 10).init(9, &device),
 //! };
 //! let logits = net.forward(Tensor::zeros([2, 1, 8, 8], &device));
 //! assert_eq!(logits.dims(), [2, 10]);
 //! ```
 
 mod conv2d;
+mod linear;
 mod recurrent;
 
 pub use conv2d::{Conv2d, Conv2dConfig, Conv2dOptions, conv2d, max_pool2d};
+pub use linear::{Linear, LinearConfig, linear};
 pub use recurrent::{Gru, Lstm, RecurrentConfig, SimpleRnn};

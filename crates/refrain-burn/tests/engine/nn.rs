@@ -1,12 +1,11 @@
 //! Modules for networks of one's own: the same bits as the layers of a `Sequential`, and trained.
 
 use refrain_burn::burn::module::Module;
-use refrain_burn::burn::nn::{Linear, LinearConfig};
 use refrain_burn::burn::tensor::{Device, Int, Tensor, TensorData};
 use refrain_burn::layers::{
-    Conv2d, Gru, HeightWidth, LayerConfig, Lstm, MaxPooling2d, Padding, SimpleRnn,
+    Conv2d, Dense, Gru, HeightWidth, LayerConfig, Lstm, MaxPooling2d, Padding, SimpleRnn,
 };
-use refrain_burn::nn::{self, Conv2dConfig, RecurrentConfig};
+use refrain_burn::nn::{self, Conv2dConfig, LinearConfig, RecurrentConfig};
 use refrain_burn::{
     Activation, Adam, AnyTensor, ArrayDataset, Forward, Pass, Sequential,
     SparseCategoricalCrossentropy,
@@ -71,6 +70,20 @@ fn modules_compute_what_layers_compute() {
             "{what}, pooled"
         );
     }
+    for (config, layer) in [
+        (LinearConfig::new(7, 5), Dense::new(5)),
+        (
+            LinearConfig::new(7, 5).relu(true).use_bias(false),
+            Dense::new(5).activation(Activation::Relu).use_bias(false),
+        ),
+    ] {
+        let module = config.init(5, &device).train();
+        let ours = both([3, 7], |x: Tensor<2>| module.forward(x));
+        assert_eq!(ours, of_layers([3, 7], vec![layer.into()]));
+        // Along the last axis, whatever is before it.
+        let of_rows = both([3, 1, 7], |x: Tensor<3>| module.forward(x));
+        assert_eq!(of_rows, ours);
+    }
     let sequences = [3, 5, 4];
     let config = RecurrentConfig::new(4, 6);
     let module = config.init_lstm(5, &device).train();
@@ -99,7 +112,7 @@ fn kernels_larger_than_images_are_a_panic_that_says_so() {
 struct Net {
     conv: nn::Conv2d,
     rows: nn::Lstm,
-    head: Linear,
+    head: nn::Linear,
 }
 
 impl Forward for Net {
@@ -122,7 +135,7 @@ fn a_network_of_ones_own_is_trained() {
     let net = Net {
         conv: Conv2dConfig::new(1, 4, 3).padding([1, 1]).relu(true).init(1, &device),
         rows: RecurrentConfig::new(4 * 3, 8).init_lstm(2, &device),
-        head: LinearConfig::new(8, 2).init(&device),
+        head: LinearConfig::new(8, 2).init(9, &device),
     };
     let images = (0..64 * 36).map(|i| {
         let (sample, row) = (i / 36, i % 36 / 6);
