@@ -2,15 +2,13 @@
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use refrain_core::weights::Weights;
-use refrain_core::{
-    Clip, Error, Escaped, Learner, Logs, ModelAccess, Result, TrackMetric, TrainStep,
-};
+use refrain_core::{Clip, Error, Learner, Logs, ModelAccess, Result, TrackMetric, TrainStep};
 
 use crate::dataset::Batch;
 use crate::forward::{Forward, Pass};
 use crate::gradients::{self, Kept};
 use crate::losses::Loss;
-use crate::metrics::Metric;
+use crate::metrics::{Metric, check_names};
 use crate::optimizer_state;
 use crate::optimizers::{LossScale, Optimizer, ParameterInfo};
 use crate::samples::Samples;
@@ -109,14 +107,35 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
     /// # Errors
     /// After a panic in the middle of an update.
     pub fn optimizer_state_len(&self) -> Result<usize> {
+        let trained = self.parameters(true)?;
+        let lengths = trained.iter().map(|one| self.optimizer.state_len(one));
+        Ok(lengths.fold(0, usize::saturating_add))
+    }
+
+    /// Names of all weights, as optimizers and files have them: `dense.weight`.
+    ///
+    /// # Errors
+    /// After a panic in the middle of an update.
+    pub fn parameter_names(&self) -> Result<Vec<String>> {
+        Ok(self.parameters(false)?.into_iter().map(|one| one.name).collect())
+    }
+
+    /// Names of the weights that take gradients, as [`parameter_names`](Self::parameter_names).
+    ///
+    /// # Errors
+    /// After a panic in the middle of an update.
+    pub fn trained_parameter_names(&self) -> Result<Vec<String>> {
+        Ok(self.parameters(true)?.into_iter().map(|one| one.name).collect())
+    }
+
+    fn parameters(&self, is_trained_only: bool) -> Result<Vec<ParameterInfo>> {
         let model = self.model()?;
         let mut shapes = Shapes::default();
         model.visit(&mut shapes);
-        let is_trained =
-            |parameter: &ParameterInfo| shapes.trained.iter().any(|(id, _)| *id == parameter.id);
-        let parameters = weights::parameter_infos(model);
-        let trained = parameters.iter().filter(|parameter| is_trained(parameter));
-        Ok(trained.map(|one| self.optimizer.state_len(one)).fold(0, usize::saturating_add))
+        let mut parameters = weights::parameter_infos(model);
+        let is_trained = |one: &ParameterInfo| shapes.trained.iter().any(|(id, _)| *id == one.id);
+        parameters.retain(|one| !is_trained_only || is_trained(one));
+        Ok(parameters)
     }
 
     /// How often values were read back from the device so far: once for each reading of metrics,
@@ -433,34 +452,7 @@ impl<M: Forward, S: Loss<M::Output>> Learner for BurnLearner<M, S> {
 
     fn check(&self) -> Result {
         self.optimizer.check()?;
-        let mut names = self.metric_names();
-        names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::config(format!(
-                "two metrics are named `{}`; track it once, or give one another name",
-                twice[0]
-            )));
-        }
-        // Keys that logs have beside loss and metrics.
-        let is_taken = |name: &&String| {
-            ["learning_rate", "epoch", "timestamp", "non_finite"].contains(&name.as_str())
-                || name.starts_with("val_")
-                || name.is_empty()
-        };
-        if let Some(name) = names.iter().find(is_taken) {
-            return Err(Error::config(format!(
-                "a metric is named `{name}`, which is no name for one: logs have `learning_rate`, \
-                 `epoch`, `timestamp` and `non_finite` of their own, and put `val_` in front of those \
-                 of validation; give it another"
-            )));
-        }
-        if let Some(name) = names.iter().find(|name| name.contains(char::is_control)) {
-            return Err(Error::config(format!(
-                "a metric is named `{}`; allowed: a name without line breaks and other control \
-                 characters",
-                Escaped(name)
-            )));
-        }
+        check_names(&self.metric_names())?;
         let (trained, frozen) = weights::count(self.model()?);
         if trained == 0 {
             return Err(Error::config(format!(

@@ -50,7 +50,14 @@ fn recipes_spoiled_in_one_place() {
         ("\"softmax\"", "\"sofmax\"", &["line 9", "unknown activation `sofmax`", "did you mean `softmax`?"]),
         ("\"sgd\"", "\"sdg\"", &["line 12", "unknown optimizer `sdg`", "did you mean `sgd`?", "adam"]),
         ("sparse_categorical", "sparse_catgorical", &["line 13", "unknown loss", "did you mean `sparse_categorical_crossentropy`?"]),
-        ("[\"accuracy\"]", "[\"acuracy\"]", &["line 14", "unknown metric `acuracy`", "did you mean `accuracy`?"]),
+        ("[\"accuracy\"]", "[\"acuracy\"]", &["line 14", "unknown metric `acuracy`", "did you mean `accuracy`?", " names, nearest to it accuracy, ", "; the guide lists all under \"Optimizers, losses, metrics\""]),
+        ("[\"accuracy\"]", "[\"accuracy\", \"accuracy\"]", &["x.toml, line 14, column 24: two metrics are named `accuracy`", "another name"]),
+        ("[\"accuracy\"]", "[{ type = \"auc\", name = \"val_auc\" }]", &["x.toml, line 14, column 12: a metric is named `val_auc`", "give it another"]),
+        ("[\"accuracy\"]", "[7]", &["line 14, column 12: `metrics[0]` is an integer; allowed: a string, or a table, for example { type = \"auc\""]),
+        ("{ type = \"sgd\", learning_rate = 0.1 }", "3", &["x.toml, line 12, column 13: `optimizer` is an integer; allowed: a string, or a table, for example { type = \"sgd\""]),
+        ("\"sparse_categorical_crossentropy\"", "[]", &["`loss` is an array; allowed: a string, or a table"]),
+        ("units = 10", "units = 10, kernel_regularizer = 0.1", &["`kernel_regularizer` is a float; allowed: a string, or a table"]),
+        ("{ type = \"sgd\", learning_rate = 0.1 }", "{ type = \"sgd\", groups = [{ layers = \"dens\", type = \"sgd\" }] }", &["x.toml, line 12, column 50: `dens` is no layer or weight of the model", "did you mean `dense`?"]),
         ("\"early_stopping\"", "\"earlystopping\"", &["line 19", "unknown callback type `earlystopping`", "did you mean `early_stopping`?"]),
         ("\"val_loss\"", "\"val_los\"", &["line 20, column 11", "no metric named `val_los`", "did you mean `val_loss`?"]),
         ("monitor = \"val_loss\"", "monitor = \"val_acuracy\"\nmode = \"max\"", &["no metric named `val_acuracy`", "did you mean `val_accuracy`?"]),
@@ -117,6 +124,22 @@ fn recipes_spoiled_in_one_place() {
         println!("{good} -> {bad}: {}", done.stderr);
         done.fails(2, words);
         assert!(place.list("runs").is_empty(), "{bad}: nothing is left behind");
+    }
+}
+
+#[test]
+fn many_names_are_not_listed() {
+    let place = Place::new();
+    for (good, bad) in [
+        ("\"accuracy\"", "\"nothing_like_it\""),
+        ("sparse_categorical", "dense_categorical"),
+        ("\"dense\"", "\"convolution\""),
+        ("\"softmax\"", "\"hardmax\""),
+        ("\"early_stopping\"", "\"stopping\""),
+    ] {
+        place.write("x.toml", GOOD.replacen(good, bad, 1));
+        let done = place.run(&["train", "x.toml"]).fails(2, &["the guide lists all under \""]);
+        assert!(done.stderr.len() < 400, "{}", done.stderr);
     }
 }
 

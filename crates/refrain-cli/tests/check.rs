@@ -70,6 +70,19 @@ fn findings_have_code_place_and_fix_and_training_takes_the_same() {
         ("restore_best_weights = true", "restore_best_weights = true\n[[callbacks]]\ntype = \"model_checkpoint\"\nfilepath = \"m{epoch}\"\n[[callbacks]]\ntype = \"model_checkpoint\"\nname = \"b\"\nfilepath = \"m{epoch:02d}\"", "same-file", true, "m{epoch}", 46),
         ("units = 10, activation = \"softmax\"", "units = 1, activation = \"sigmoid\"", "loss-mismatch", true, "label 9", 21),
         ("learning_rate = 0.1", "learning_rate = { type = \"constant\", learning_rate = 0.1 }", "none", false, "", 0),
+        ("optimizer = { type = \"sgd\", learning_rate = 0.1, momentum = 0.9 }", "optimizer = { type = \"sgd\", groups = [{ layers = [\"*\"], type = \"adam\" }, { layers = [\"dense_1\"], type = \"sgd\" }] }", "idle-group", false, "list this one first", 20),
+        ("optimizer = { type = \"sgd\", learning_rate = 0.1, momentum = 0.9 }", "optimizer = { type = \"sgd\", groups = [{ layers = [\"dense\", \"dense_9\"], type = \"adam\" }] }", "unknown-weights", true, "did you mean `dense_1`? there are dense, dense_1", 20),
+        ("optimizer = { type = \"sgd\", learning_rate = 0.1, momentum = 0.9 }", "optimizer = { type = \"adamw\", exclude_from_weight_decay = \"dens.bias\" }", "unknown-weights", true, "did you mean `dense.bias`?", 20),
+        ("optimizer = { type = \"sgd\", learning_rate = 0.1, momentum = 0.9 }", "optimizer = { type = \"sgd\", exclude_from_weight_decay = [\"*.bias\"] }", "ignored-option", false, "sgd decays no weights", 20),
+        ("optimizer = { type = \"sgd\", learning_rate = 0.1, momentum = 0.9 }", "optimizer = { type = \"adamw\", exclude_from_weight_decay = [\"*.bias\"] }", "none", false, "", 0),
+        ("optimizer = { type = \"sgd\", learning_rate = 0.1, momentum = 0.9 }", "optimizer = { type = \"sgd\", groups = [{ layers = [\"*\"], type = \"sgd\", learning_rate_scale = 0 }] }", "all-frozen", false, "none is trained", 20),
+        ("{ type = \"dense\", units = 128, activation = \"relu\" }", "{ type = \"dense\", units = 128, activation = \"relu\", use_bias = false, bias_regularizer = \"l2\" }", "ignored-option", false, "`bias_regularizer` is given, and the layer has use_bias = false", 13),
+        ("{ type = \"dense\", units = 128, activation = \"relu\" }", "{ type = \"residual\", layers = [{ type = \"dense\", units = 64, use_bias = 0, bias_constraint = \"non_neg\" }] }", "ignored-option", false, "`bias_constraint` is given", 13),
+        ("epochs = 50", "epochs = 50\nclass_weight = { 3 = 2.0, 11 = 0.5 }", "class-without-samples", false, "class 11 has a weight, and no sample that is trained on has it: there are the classes 0 to 9", 26),
+        ("  { type = \"flatten\" },\n", "", "layer-mismatch", true, "takes vectors of shape [inputs]", 12),
+        ("  { type = \"dense\", units = 128, activation = \"relu\" },\n  { type = \"dropout\", rate = 0.2 },\n  { type = \"dense\", units = 10, activation = \"softmax\" },", "", "no-weights", true, "nothing to train", 11),
+        ("# weights = \"initial.safetensors\"", "weights = \"x.toml\"", "weights-mismatch", true, "x.toml", 17),
+        ("# weights = \"initial.safetensors\"", "weights = \"none.safetensors\"", "weights-mismatch", true, "none.safetensors", 17),
         ("[[callbacks]]", "[checkpoint]\nevery_epochs = 60\n[[callbacks]]", "checkpoint-never-due", false, "more frequent", 30),
     ];
     for (good, bad, code, is_error, word, line) in cases {
@@ -100,6 +113,39 @@ fn findings_have_code_place_and_fix_and_training_takes_the_same() {
         assert!(done.stderr.contains(shown), "{code}: {}", done.stderr);
         assert!(done.stderr.contains(&place_of_it), "{code}: {}", done.stderr);
         assert_eq!(place.path("run").exists(), !is_error, "{code}");
+    }
+}
+
+#[test]
+fn what_is_about_validation_alone_needs_one() {
+    let place = Place::new();
+    let callbacks = "callbacks=[]";
+    let recipe = spoiled(&place, "validation_split = 0.2", "# validation_split = 0.2");
+    place.write("x.toml", recipe.replace("epochs = 50", "epochs = 1\nvalidation_freq = 1"));
+    let text = place.run(&["check", "x.toml", "--set", callbacks]).ok().stdout;
+    let words = "warning[ignored-option]: x.toml after --set, line 27, column 19: \
+                 `validation_freq` is given, and there is no validation";
+    assert!(text.contains(words), "{text}");
+    let split = ["check", "x.toml", "--set", callbacks, "--set", "data.validation_split=0.2"];
+    let text = place.run(&split).ok().stdout;
+    assert!(text.contains("No findings."), "{text}");
+}
+
+#[test]
+fn a_model_that_cannot_be_is_a_finding_beside_others() {
+    let place = Place::new();
+    let recipe = spoiled(&place, "  { type = \"flatten\" },\n", "");
+    place.write("x.toml", recipe.replace("epochs = 50", "epochs = 50\nclass_weight = { 12 = 2 }"));
+    let done = place.run(&["check", "x.toml"]);
+    assert_eq!(done.status, 1, "{}", done.stderr);
+    for words in [
+        "Plan: 50 epochs of 12 steps, with validation; logs have loss, accuracy, val_loss",
+        "3. early_stopping: reads val_loss",
+        "2 findings:",
+        "error[layer-mismatch]: x.toml, line 12, column 3: layer 1 `dense`",
+        "warning[class-without-samples]: x.toml, line 25, column 23: class 12",
+    ] {
+        assert!(done.stdout.contains(words), "no {words:?} in {}", done.stdout);
     }
 }
 

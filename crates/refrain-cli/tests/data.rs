@@ -432,6 +432,8 @@ fn what_contradicts_itself_is_found_before_training() {
         check(data, &["y_test", kind, "y_train", "class labels"]);
     }
     std::fs::remove_file(place.path("set/y_test.npy")).unwrap();
+    check(data, &["no test part", "set` has x_test and no y_test"]);
+    std::fs::remove_file(place.path("set/x_test.npy")).unwrap();
     check(data, &["no test part", "set` needs both x_test and y_test"]);
     Digits::new().write_mnist(&place, "idx");
     std::fs::remove_file(place.path("idx/t10k-images-idx3-ubyte")).unwrap();
@@ -464,9 +466,10 @@ fn what_json_has_no_number_for_is_null() {
     let text: String = (0..20).map(|i| format!("{i},{}\n", i % 2)).collect();
     place.write("t.csv", "x,y\n".to_owned() + &text);
     let data = "source = \"csv\"\npath = \"t.csv\"\ntarget = \"y\"";
-    place.write("t.toml", recipe(data, "{ type = \"dense\", units = 1 }", "mse"));
+    let layers = "{ type = \"rescaling\", scale = 10.0 }, { type = \"dense\", units = 1 }";
+    place.write("t.toml", recipe(data, layers, "mse"));
     place.run(&["train", "t.toml", "--dir", "run"]).ok();
-    let inputs: Vec<u8> = [1.0, f32::INFINITY, f32::NAN].map(f32::to_le_bytes).concat();
+    let inputs: Vec<u8> = [1.0, f32::MAX, f32::MIN].map(f32::to_le_bytes).concat();
     place.write("x.npy", npy("<f4", &[3, 1], &inputs));
     let done = place.run(&["predict", "--dir", "run", "--input", "x.npy"]).ok();
     let found = rows(&done);
@@ -475,6 +478,117 @@ fn what_json_has_no_number_for_is_null() {
     let words =
         "warning: 2 outputs are NaN or infinite, the first of them in row 2; JSON has no numbers";
     assert!(done.stderr.contains(words), "{}", done.stderr);
+    // An input that is no number has no output.
+    let inputs: Vec<u8> = [1.0, f32::NAN, 2.0].map(f32::to_le_bytes).concat();
+    place.write("nan.npy", npy("<f4", &[3, 1], &inputs));
+    let done = place.run(&["predict", "--dir", "run", "--input", "nan.npy", "--batch-size", "1"]);
+    assert_eq!(rows(&done).len(), 1, "what comes before is predicted");
+    done.fails(1, &["`nan.npy`: row 1, column 0 is NaN; counted from 0"]);
+}
+
+fn f4(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_found_in_memory_and_on_the_disk() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("set")).unwrap();
+    let x: Vec<f32> = (0..120).map(|i| i as f32 / 100.0).collect();
+    let y: Vec<f32> = (0..40).map(|i| i as f32 / 50.0).collect();
+    let layer = "{ type = \"dense\", units = 1 }";
+    let data = "source = \"npz\"\npath = \"set\"\nvalidation = \"test\"";
+    place.write("n.toml", recipe(data, layer, "mse"));
+    let write = |spoiled: &str, at: usize, value: f32| {
+        for (name, shape, good) in [
+            ("x_train", &[40, 3][..], &x),
+            ("y_train", &[40], &y),
+            ("x_test", &[40, 3], &x),
+            ("y_test", &[40], &y),
+        ] {
+            let mut values = good.clone();
+            if name == spoiled {
+                values[at] = value;
+            }
+            place.write(&format!("set/{name}.npy"), npy("<f4", shape, &f4(&values)));
+        }
+    };
+    for (name, at, value, words) in [
+        ("x_train", 119, f32::NAN, "x_train: row 39, column 2 is NaN; counted from 0"),
+        ("x_test", 3, f32::INFINITY, "x_test: row 1, column 0 is infinite"),
+        ("y_train", 7, f32::NAN, "y_train: row 7 is NaN"),
+        ("y_test", 0, f32::NEG_INFINITY, "y_test: row 0 is infinite"),
+    ] {
+        write(name, at, value);
+        for in_memory in ["data.in_memory=true", "data.in_memory=false"] {
+            for command in ["train", "check"] {
+                let done = place.run(&[command, "n.toml", "--set", in_memory]);
+                done.fails(1, &["`set/", words, "finite numbers"]);
+            }
+        }
+    }
+    assert!(!place.path("runs").exists());
+    write("none", 0, 0.0);
+    place.run(&["train", "n.toml", "--set", "data.in_memory=false"]).ok();
+}
+
+#[test]
+fn half_a_test_part_and_an_empty_one_are_named() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("set")).unwrap();
+    let x = npy("<f4", &[20, 1], &f4(&[0.5; 20]));
+    let y = npy("<f4", &[20], &f4(&[0.5; 20]));
+    let data = "source = \"npz\"\npath = \"set\"\nvalidation_split = 0.2";
+    place.write("n.toml", recipe(data, "{ type = \"dense\", units = 1 }", "mse"));
+    place.write("set/x_train.npy", &x);
+    place.write("set/y_train.npy", &y);
+    for (there, array, half) in
+        [("x_test", &x, "x_test and no y_test"), ("y_test", &y, "y_test and no x_test")]
+    {
+        place.write(&format!("set/{there}.npy"), array);
+        let words = format!("warning[half-test-part]: n.toml, line 4, column 8: `set` has {half}");
+        let done = place.run(&["train", "n.toml", "--dir", there]).ok();
+        assert!(done.stderr.contains(&words), "{}", done.stderr);
+        let set = ["check", "n.toml", "--set", "data.validation_split=0.5"];
+        assert!(place.run(&set).ok().stdout.contains(&format!("`set` has {half}")));
+        place
+            .run(&["evaluate", "--dir", there, "--data", "test"])
+            .fails(2, &["no test part of its own (`", half]);
+        std::fs::remove_file(place.path(&format!("set/{there}.npy"))).unwrap();
+    }
+    place.write("set/x_test.npy", npy("<f4", &[0, 1], &[]));
+    place.write("set/y_test.npy", npy("<f4", &[0], &[]));
+    place.run(&["train", "n.toml"]).fails(1, &["`set/x_test.npy`, x_test has no rows"]);
+    place.write("t.csv", "a,y\n1,2\n3,4\n5,6\n");
+    place.write("e.csv", "a,y\n");
+    let data = "source = \"csv\"\npath = \"t.csv\"\ntest_path = \"e.csv\"\ntarget = \"y\"";
+    place.write("t.toml", recipe(data, "{ type = \"dense\", units = 1 }", "mse"));
+    place.run(&["train", "t.toml"]).fails(1, &["`e.csv` has no rows"]);
+}
+
+#[test]
+fn a_run_that_goes_on_may_pass_over_texts_that_are_new() {
+    let place = Place::new();
+    place.write("t.csv", table());
+    let layers = "{ type = \"dense\", units = 2, activation = \"softmax\" }";
+    let data = "source = \"csv\"\npath = \"t.csv\"\ntarget = \"class\"\ndrop = [\"id\"]\nmissing = \"mean\"";
+    place.write("t.toml", recipe(data, layers, "sparse_categorical_crossentropy"));
+    place.run(&["train", "t.toml", "--dir", "run", "--set", "fit.epochs=1"]).ok();
+    place.write("t.csv", table() + "120,1.5,pink,yes\n");
+    let way_out = ["--set", "data.unknown=zero", "--accept-changes"];
+    let on = ["train", "t.toml", "--dir", "run", "--resume", "--accept-changes"];
+    place
+        .run(&on)
+        .fails(1, &["line 122: column 3 (`colour`): `pink` is not among", &way_out.join(" ")]);
+    let on = [&on[..5], &way_out].concat();
+    let done = place.run(&on).ok();
+    assert!(done.stderr.contains("data.unknown"), "{}", done.stderr);
+    let noted = place.json("run/data.json");
+    let table = &noted["inputs"]["table"];
+    assert_eq!(table["table"]["unknown"], "zero");
+    assert_eq!(table["sample_shape"], serde_json::json!([4]), "{table}");
+    place.write("new.csv", "size,colour\n1,pink\n");
+    assert_eq!(rows(&place.run(&["predict", "--dir", "run", "--input", "new.csv"]).ok()).len(), 1);
 }
 
 #[test]

@@ -656,9 +656,9 @@ fn a_run_goes_on_without_the_file_of_its_initial_weights() {
     place.assert_same_runs("whole", "run");
     // Another one that is not there is a mistake; and without a checkpoint it is needed.
     let other = ["train", "--dir", "lost", "--resume", "--set", "model.weights=other.safetensors"];
-    place.run(&other).fails(1, &["other.safetensors"]);
+    place.run(&other).fails(2, &["other.safetensors"]);
     fs::remove_dir_all(place.path("lost/checkpoints")).unwrap();
-    place.run(&["train", "--dir", "lost", "--resume"]).fails(1, &["weights.safetensors"]);
+    place.run(&["train", "--dir", "lost", "--resume"]).fails(2, &["weights.safetensors"]);
 }
 
 #[test]

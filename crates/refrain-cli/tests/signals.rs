@@ -164,3 +164,63 @@ fn a_hangup_is_nothing_to_who_was_told_to_ignore_it() {
     run.wait_for(&format!("Epoch {}/", epochs + 50));
     run.kill();
 }
+
+/// Rows of a table that takes seconds to read.
+const ROWS: usize = 1_500_000;
+
+/// A recipe on such a table.
+fn large_table(place: &Place) {
+    let lines: String =
+        (0..ROWS).map(|i| format!("{i}.25,{}.5,-{i},{}\n", i % 997, i % 3)).collect();
+    place.write("big.csv", "a,b,c,y\n".to_owned() + &lines);
+    place.write(
+        "big.toml",
+        "[data]\nsource = \"csv\"\npath = \"big.csv\"\ntarget = \"y\"\n[model]\nlayers = [{ type = \
+         \"dense\", units = 3, activation = \"softmax\" }]\n[compile]\noptimizer = \"sgd\"\nloss = \
+         \"sparse_categorical_crossentropy\"\n[fit]\nepochs = 1\n",
+    );
+}
+
+/// Interrupts the command once `is_due`.
+fn interrupt_once(place: &Place, in_memory: bool, is_due: impl Fn(u32) -> bool) -> Done {
+    let set = format!("data.in_memory={in_memory}");
+    let mut command = place.command(&["train", "big.toml", "--dir", "run", "--set", &set]);
+    command.env("REFRAIN_CACHE", place.path("cache"));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    let began = Instant::now();
+    while !is_due(child.id()) {
+        assert!(began.elapsed() < Duration::from_secs(120), "nothing was read");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    #[expect(unsafe_code, reason = "there is no safe kill in std")]
+    // SAFETY: the process is our child and has not been waited for.
+    unsafe {
+        libc::kill(child.id() as i32, libc::SIGINT)
+    };
+    Done::of(child.wait_with_output().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_ends_the_reading_of_a_large_file() {
+    let place = Place::new();
+    large_table(&place);
+    let table = place.path("big.csv").canonicalize().unwrap();
+    let is_open = |process: u32| {
+        let files = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten();
+        files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to == table))
+    };
+    let converted = place.path("cache/converted");
+    let converts = |_| common::list(&converted).iter().any(|name| name.ends_with(".rows.tmp"));
+    for done in [interrupt_once(&place, true, is_open), interrupt_once(&place, false, converts)] {
+        let done = done.fails(130, &["`big.csv`, line "]);
+        // The line at which it was left says how many rows were read after the signal.
+        let line = done.stderr.split("line ").nth(1).and_then(|rest| rest.split(',').next());
+        let line: usize = line.unwrap().parse().unwrap();
+        assert!(line < ROWS / 2, "{}", done.stderr);
+        assert!(done.stderr.contains("was interrupted"), "{}", done.stderr);
+        assert!(!place.path("run").exists());
+    }
+    assert!(common::list(&converted).is_empty(), "{:?}", common::list(&converted));
+}

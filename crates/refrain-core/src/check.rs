@@ -318,12 +318,11 @@ pub fn nearest<'a, S: AsRef<str> + 'a + ?Sized>(
     name: &str,
     names: impl IntoIterator<Item = &'a S>,
 ) -> Option<&'a str> {
-    // Jaro-Winkler likes a common beginning (`val_acc`), the edit distance knows slips (`sdg`).
     let nearness = |candidate: &str| {
         let beginning = strsim::jaro_winkler(name, candidate);
         let slips = strsim::damerau_levenshtein(name, candidate);
         let is_near = beginning > 0.8 || slips <= (name.chars().count() / 3).max(1);
-        is_near.then(|| beginning + strsim::normalized_damerau_levenshtein(name, candidate))
+        is_near.then(|| likeness(name, candidate))
     };
     names
         .into_iter()
@@ -331,6 +330,12 @@ pub fn nearest<'a, S: AsRef<str> + 'a + ?Sized>(
         .filter_map(|candidate| Some((nearness(candidate)?, candidate)))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// How alike two names are, from 0 to 2. Jaro-Winkler likes a common beginning (`val_acc`), the edit
+/// distance knows slips (`sdg`).
+pub(crate) fn likeness(name: &str, other: &str) -> f64 {
+    strsim::jaro_winkler(name, other) + strsim::normalized_damerau_levenshtein(name, other)
 }
 
 fn ordinal(n: usize) -> String {

@@ -5,12 +5,24 @@
 
 use std::cell::RefCell;
 
-use crate::check::nearest;
+use crate::check::{likeness, nearest};
 use crate::error::{Error, Escaped, Result, list_names};
 use crate::monitor::Monitor;
 
 /// Characters of a value that a message shows.
 const MOST_SHOWN: usize = 500;
+
+/// Of more names than this a message shows the nearest.
+const MOST_LISTED: usize = 20;
+const NEAREST_LISTED: usize = 6;
+
+/// What has many names, and the chapter of the guide that has them all.
+const CHAPTERS: [(&[&str], &str); 4] = [
+    (&["layer type", "activation", "initializer"], "Layers"),
+    (&["loss", "metric", "optimizer"], "Optimizers, losses, metrics"),
+    (&["callback type"], "The callbacks that come with Refrain"),
+    (&["schedule"], "The learning rate"),
+];
 
 /// A text whose options were parsed, with the place of each.
 #[derive(Clone, Debug)]
@@ -354,6 +366,32 @@ impl<'t> Value<'t> {
         find(name).ok_or_else(|| self.error(unknown(what, name, names)))
     }
 
+    /// Refuses what is neither a name nor a table: for what can be given either way. `example`: of
+    /// a table.
+    ///
+    /// # Errors
+    /// When it is something else.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::options::Document;
+    /// let document = Document::from_json("options", &serde_json::json!({ "loss": 3 }));
+    /// let error = document.root()?.require("loss", "loss = \"mse\"")?;
+    /// let error = error.name_or_table("{ type = \"huber\", delta = 2.0 }").unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "options: `loss` is an integer; allowed: a string, or a table, for example \
+    ///      { type = \"huber\", delta = 2.0 }"
+    /// );
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    pub fn name_or_table(&self, example: &str) -> Result {
+        match self.node.data {
+            Data::String(_) | Data::Table(_) => Ok(()),
+            _ => Err(self.wrong_type(&format!("a string, or a table, for example {example}"))),
+        }
+    }
+
     /// The items of an array.
     pub fn items(&self) -> Result<Vec<Value<'t>>> {
         let Data::Array(items) = &self.node.data else {
@@ -411,7 +449,8 @@ impl<'t> Value<'t> {
     }
 }
 
-/// `unknown loss `mse2`; did you mean `mse`? allowed: mse, mae`.
+/// `unknown loss `mse2`; did you mean `mse`? allowed: mse, mae`. Of many names, those that are nearest
+/// to it.
 fn unknown(what: &str, name: &str, allowed: &[&str]) -> String {
     let lower = name.to_lowercase();
     let hint = nearest(name, allowed.iter().copied())
@@ -421,7 +460,24 @@ fn unknown(what: &str, name: &str, allowed: &[&str]) -> String {
     let mut names = allowed.to_vec();
     names.sort_unstable();
     names.dedup();
-    format!("unknown {what} `{}`;{hint} allowed: {}", Escaped(name), list_names(names))
+    let count = names.len();
+    if count > MOST_LISTED {
+        names.sort_by(|a, b| likeness(&lower, b).total_cmp(&likeness(&lower, a)));
+        names.truncate(NEAREST_LISTED);
+    }
+    let allowed = match count {
+        ..=MOST_LISTED => list_names(names),
+        _ => {
+            let chapter = CHAPTERS.iter().find(|(of, _)| of.contains(&what));
+            let place = chapter.map(|(_, chapter)| format!(" under \"{chapter}\""));
+            format!(
+                "{count} names, nearest to it {}; the guide lists all{}",
+                list_names(names),
+                place.unwrap_or_default()
+            )
+        }
+    };
+    format!("unknown {what} `{}`;{hint} allowed: {allowed}", Escaped(name))
 }
 
 fn type_name(data: &Data) -> &'static str {

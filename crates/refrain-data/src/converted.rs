@@ -1,7 +1,7 @@
 //! Data too large for memory, and not to be found by position, converted into a file that is.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::arrays::ArrayFile;
 use crate::csv::{CsvReader, CsvTable};
 use crate::file_rows::FileRows;
-use crate::stop::{check_stop, interrupted, wait_for_lock};
+use crate::stop::{Stoppable, Stopped, interrupted, wait_for_lock};
 
 /// Rows that are converted at a time.
 const AT_ONCE: usize = 1024;
@@ -59,16 +59,15 @@ impl Converted {
                  from the disk, save it with numpy.ascontiguousarray"
             )));
         }
-        let key = key(&array.path, &[array.name().unwrap_or_default()])?;
+        // What was converted without a look at its numbers does not do for who wants finite ones.
+        let kind = if array.is_finite_only { "finite" } else { "" };
+        let key = key(&array.path, &[array.name().unwrap_or_default(), kind])?;
         let path = self.folder.join(format!("{key}.rows"));
         let numbers = (*rows as u64).saturating_mul(width as u64);
-        let is_there = || numbers_in(&path) == Some(numbers);
+        let is_there = || Ok(self.numbers_in(&path)? == Some(numbers));
         self.ensure(&key, is_there, || {
             let mut out = Writer::new(&path)?;
-            array.each_rows(AT_ONCE, |values| {
-                check_stop(&self.stop, &label)?;
-                out.append(&values)
-            })?;
+            array.clone().stop_with(&self.stop).each_rows(AT_ONCE, |values| out.append(&values))?;
             out.commit()
         })?;
         FileRows::of_f32(&path, *rows, width)
@@ -84,17 +83,19 @@ impl Converted {
         let [inputs, targets] =
             ["rows", "targets"].map(|kind| self.folder.join(format!("{key}.{kind}")));
         let (width, target_width) = (table.width() as u64, table.target.width() as u64);
-        let is_there = || match (numbers_in(&inputs), numbers_in(&targets)) {
-            (Some(inputs), Some(targets)) if width > 0 => {
-                inputs % width == 0 && (inputs / width).checked_mul(target_width) == Some(targets)
-            }
-            _ => false,
+        let is_there = || {
+            Ok(match (self.numbers_in(&inputs)?, self.numbers_in(&targets)?) {
+                (Some(inputs), Some(targets)) if width > 0 => {
+                    inputs % width == 0
+                        && (inputs / width).checked_mul(target_width) == Some(targets)
+                }
+                _ => false,
+            })
         };
         self.ensure(&key, is_there, || {
-            let mut reader = CsvReader::open(table, path)?;
+            let mut reader = CsvReader::open(table, path)?.stop_with(&self.stop);
             let (mut rows, mut labels) = (Writer::new(&inputs)?, Writer::new(&targets)?);
             loop {
-                check_stop(&self.stop, format_args!("`{}`", path.display()))?;
                 let batch = reader.next_rows(AT_ONCE)?;
                 if batch.rows == 0 {
                     break;
@@ -116,14 +117,34 @@ impl Converted {
         Ok((rows, numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
     }
 
+    /// How many numbers a file holds; `None` where it is missing, or is not what was written.
+    ///
+    /// # Errors
+    /// When it was stopped.
+    fn numbers_in(&self, path: &Path) -> Result<Option<u64>> {
+        let Ok((mut file, length)) = crate::arrays::open(path) else {
+            return Ok(None);
+        };
+        let Some(length) = length.checked_sub(HASH) else {
+            return Ok(None);
+        };
+        let mut bytes = Stoppable { reader: &mut file, stop: &self.stop };
+        match hashed_numbers(&mut bytes, length) {
+            Err(error) if Stopped::is_cause_of(&error) => {
+                Err(interrupted(format_args!("reading `{}`", path.display())))
+            }
+            numbers => Ok(numbers.ok().flatten()),
+        }
+    }
+
     /// Converts what is not there, or not as it was written, under the key's lock.
     fn ensure(
         &self,
         key: &str,
-        is_there: impl Fn() -> bool,
+        is_there: impl Fn() -> Result<bool>,
         convert: impl FnOnce() -> Result,
     ) -> Result {
-        if is_there() {
+        if is_there()? {
             return Ok(());
         }
         let files = Files::default();
@@ -134,11 +155,12 @@ impl Converted {
         };
         // Another process may have been faster.
         let converted = match is_there() {
-            true => Ok(()),
-            false => {
+            Ok(true) => Ok(()),
+            Ok(false) => {
                 self.remove_leftovers(&files, key);
                 convert()
             }
+            Err(stopped) => Err(stopped),
         };
         // Under the lock still: who waits for it makes another.
         let _ = files.disk().remove_file(&lock_path);
@@ -172,24 +194,21 @@ impl Converted {
     }
 }
 
-/// How many numbers a file holds; `None` where it is missing, or is not what was written.
-fn numbers_in(path: &Path) -> Option<u64> {
-    let (file, length) = crate::arrays::open(path).ok()?;
-    let length = length.checked_sub(HASH)?;
-    let mut file = std::io::BufReader::new(file);
+/// Compares the numbers in a file with the hash behind them; `None` where it is not theirs.
+fn hashed_numbers(file: &mut dyn Read, length: u64) -> std::io::Result<Option<u64>> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     let mut left = length;
     while left > 0 {
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let chunk = buffer.get_mut(..n)?;
-        file.read_exact(chunk).ok()?;
+        let chunk = buffer.get_mut(..n).unwrap_or_default();
+        file.read_exact(chunk)?;
         hash.update(chunk);
         left -= n as u64;
     }
     let mut written = [0; HASH as usize];
-    file.read_exact(&mut written).ok()?;
-    (hash.finalize()[..] == written && length % 4 == 0).then_some(length / 4)
+    file.read_exact(&mut written)?;
+    Ok((hash.finalize()[..] == written && length.is_multiple_of(4)).then_some(length / 4))
 }
 
 /// A name for what is made of a file as it is now.

@@ -1,8 +1,8 @@
 //! Downloads: checked, taken up again where they broke off, and there whole or not at all.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,6 +19,9 @@ use crate::stop::{POLL, wait_for_lock};
 const MOST_FAILURES: u32 = 3;
 /// A server that is silent for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Bytes of a body that are handed over at once, and how many of these wait to be written.
+const AT_ONCE: usize = 1 << 16;
+const MOST_WAITING: usize = 16;
 
 /// A file that can be downloaded: its contents are known, wherever it comes from.
 ///
@@ -241,6 +244,22 @@ impl Download {
         }
     }
 
+    /// What comes through a channel next, unless a stop is asked for before.
+    fn wait_for<T>(&self, from: &Receiver<T>) -> Result<T, Received> {
+        loop {
+            if self.stop.is_stopped() {
+                return Err(Received::Failed(Failure::Stopped));
+            }
+            match from.recv_timeout(POLL) {
+                Ok(came) => return Ok(came),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(error @ RecvTimeoutError::Disconnected) => {
+                    return Err(Received::Broken(error.to_string()));
+                }
+            }
+        }
+    }
+
     /// Appends what comes from `from` on, or from the beginning.
     fn receive(
         &self,
@@ -259,22 +278,12 @@ impl Download {
             request = request.header("Range", format!("bytes={from}-"));
         }
         // In a thread of its own: a server may be silent for long, and a stop does not wait for it.
-        let (sender, answer) = std::sync::mpsc::channel();
+        let (sender, answer) = channel();
         std::thread::spawn(move || {
             // Nobody listens any more where it was stopped.
             let _ = sender.send(request.call());
         });
-        let called = loop {
-            match answer.recv_timeout(POLL) {
-                Ok(called) => break called,
-                Err(RecvTimeoutError::Timeout) if self.stop.is_stopped() => {
-                    return Err(Received::Failed(Failure::Stopped));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(error @ RecvTimeoutError::Disconnected) => return Err(broken(&error)),
-            }
-        };
-        let response = match called {
+        let response = match self.wait_for(&answer)? {
             Ok(response) => response,
             // It leads to another address.
             Err(ureq::Error::TlsRequired) => {
@@ -302,24 +311,19 @@ impl Download {
             (status, _) => return Err(refused(format!("it answers {status}"))),
         };
         progress.set(length);
-        let mut body = response.into_body().into_reader();
-        let mut buffer = vec![0; 1 << 16];
+        let body = chunks(response.into_body().into_reader());
         loop {
-            if self.stop.is_stopped() {
-                return Err(Received::Failed(Failure::Stopped));
+            let chunk = self.wait_for(&body)?.map_err(|error| broken(&error))?;
+            if chunk.is_empty() && length == file.bytes {
+                return Ok(());
             }
-            let n = match body.read(&mut buffer) {
-                Ok(0) if length == file.bytes => return Ok(()),
-                Ok(0) => {
-                    return Err(Received::Broken(format!(
-                        "it broke off after {length} of {} bytes",
-                        file.bytes
-                    )));
-                }
-                Ok(n) => n,
-                Err(error) => return Err(broken(&error)),
-            };
-            length += n as u64;
+            if chunk.is_empty() {
+                return Err(Received::Broken(format!(
+                    "it broke off after {length} of {} bytes",
+                    file.bytes
+                )));
+            }
+            length += chunk.len() as u64;
             if length > file.bytes {
                 out.set_len(0).map_err(local)?;
                 return Err(refused(format!(
@@ -327,10 +331,28 @@ impl Download {
                     file.bytes
                 )));
             }
-            out.append(buffer.get(..n).unwrap_or_default()).map_err(local)?;
+            out.append(&chunk).map_err(local)?;
             progress.set(length);
         }
     }
+}
+
+/// Reads in a thread of its own; what comes, a piece at a time, and at the end nothing.
+fn chunks(mut body: impl Read + Send + 'static) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = sync_channel(MOST_WAITING);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; AT_ONCE];
+        loop {
+            let read = body.read(&mut buffer);
+            let chunk = read.map(|n| buffer.get(..n).unwrap_or_default().to_vec());
+            let is_last = !matches!(&chunk, Ok(chunk) if !chunk.is_empty());
+            // Nobody listens any more where it was stopped.
+            if sender.send(chunk).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// Whether an answer begins at this byte, as was asked for.

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use refrain_core::{Ahead, Error, Result, RowSource};
 
-use crate::arrays::{ArrayFile, Element, Encoding, open};
+use crate::arrays::{ArrayFile, Element, Encoding, check_finite, open};
 
 /// Rows in a file, each found by its position: memory holds the rows of two batches, however many
-/// there are. A thread reads those that are [prefetched](RowSource::prefetch).
+/// there are. A thread reads those that are [prefetched](RowSource::prefetch). Of an array that is
+/// [`finite_only`](ArrayFile::finite_only), the numbers of a row are looked at each time that it is read.
 ///
 /// # Example
 /// ```
@@ -45,6 +46,8 @@ struct RowFile {
     rows: usize,
     width: usize,
     divisor: f32,
+    /// Name and axes of a row where its numbers must be finite.
+    finite_only: Option<(String, Vec<usize>)>,
     /// `[height, width, channels]` of rows that become `[channels, height, width]`.
     channels_last: Option<[usize; 3]>,
 }
@@ -63,7 +66,11 @@ impl FileRows {
             return Err(no_rows(&array.label()));
         };
         let width = row.iter().product();
-        Self::at(&array.path, start, array.header.encoding, *rows, width).map(Some)
+        let mut found = Self::at(&array.path, start, array.header.encoding, *rows, width)?;
+        if array.is_finite_only {
+            found.file.finite_only = Some((array.label(), row.to_vec()));
+        }
+        Ok(Some(found))
     }
 
     /// Rows of `f32` from a file of nothing else.
@@ -85,6 +92,7 @@ impl FileRows {
             rows,
             width,
             divisor: 1.0,
+            finite_only: None,
             channels_last: None,
         };
         Ok(Self { file, ahead: OnceLock::new() })
@@ -182,7 +190,12 @@ impl RowFile {
                     _ => failed(error),
                 },
             )?;
+            let first_of_run = rows.len();
             self.encoding.decode(&bytes, rows);
+            if let Some((label, row_shape)) = &self.finite_only {
+                check_finite(rows.get(first_of_run..).unwrap_or_default(), *index, row_shape)
+                    .map_err(|error| error.context(label))?;
+            }
             left = left.get(run..).unwrap_or_default();
         }
         drop(file);

@@ -238,6 +238,37 @@ fn a_stop_ends_it_and_keeps_what_has_come() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_a_server_that_is_silent_in_the_body() {
+    let stop = StopHandle::default();
+    let from_server = stop.clone();
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    let is_over = Mutex::new(is_over);
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("file.bin.part");
+    let server = Server::start(move |_, from, stream| {
+        part(stream, &contents(), from, 100_000);
+        while kept.metadata().map_or(0, |metadata| metadata.len()) < 100_000 {
+            std::thread::yield_now();
+        }
+        from_server.stop();
+        // Silent until the client has come back without the rest.
+        let _ = is_over.lock().unwrap().recv();
+    });
+    let bytes = contents();
+    let hash = hash(&bytes);
+    let file = RemoteFile { name: "file.bin", bytes: bytes.len() as u64, sha256: &hash };
+    let download = Download::from([server.address.as_str()]).stop_with(&stop);
+    let began = std::time::Instant::now();
+    let error = download.fetch(&file, folder.path()).unwrap_err().to_string();
+    // Far below what a silent server is waited for, 15 s.
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    assert!(error.contains("the download was interrupted"), "{error}");
+    let part = std::fs::read(folder.path().join("file.bin.part")).unwrap();
+    assert_eq!(part, contents()[..100_000]);
+    drop(over);
+}
+
+#[test]
 fn a_stop_before_anything_has_come_leaves_nothing() {
     let stop = StopHandle::default();
     let from_server = stop.clone();

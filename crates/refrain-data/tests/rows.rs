@@ -232,6 +232,11 @@ fn a_stop_ends_a_conversion() {
         assert!(error.contains("was interrupted"), "{error}");
     }
     assert!(contents(&cache).is_empty());
+    // What is there already is compared with its hash, which takes as long.
+    Converted::in_dir(&cache).csv(&table, &path).unwrap();
+    let error = converted.csv(&table, &path).unwrap_err().to_string();
+    assert!(error.contains(".rows` was interrupted"), "{error}");
+    assert_eq!(contents(&cache).len(), 2);
 }
 
 #[test]
@@ -247,4 +252,63 @@ fn a_file_that_was_shortened_is_named_with_row_and_byte() {
         error.contains("x` was shortened") && error.contains("byte 16, where row 2"),
         "{error}"
     );
+}
+
+#[test]
+fn a_stop_ends_the_reading_of_an_array() {
+    let open = |archive| ArrayFile::open_npz(&fixture(archive), |_| true).unwrap().remove(0);
+    for array in [open("stored.npz"), open("deflated.npz")] {
+        let stop = StopHandle::default();
+        let stopped = array.clone().stop_with(&stop);
+        let mut rows_read = 0;
+        let error = stopped
+            .each_rows(1, |_| {
+                rows_read += 1;
+                stop.stop();
+                Ok(())
+            })
+            .unwrap_err()
+            .to_string();
+        assert_eq!(rows_read, 1, "none after the stop");
+        assert!(
+            error.contains("reading from byte ") && error.ends_with("was interrupted"),
+            "{error}"
+        );
+        assert!(stopped.read().unwrap_err().to_string().ends_with("was interrupted"));
+        array.read().unwrap();
+    }
+}
+
+/// An NPY file of `f4`.
+fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|axis| format!("{axis},")).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.bytes());
+    file.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+    file
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_named_wherever_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npy");
+    let mut values = vec![0.5; 20 * 6];
+    values[13 * 6 + 4] = f32::NAN;
+    std::fs::write(&path, npy(&[20, 2, 3], &values)).unwrap();
+    let array = ArrayFile::open_npy(&path).unwrap();
+    // Who does not ask gets them.
+    assert!(array.read().unwrap().values[82].is_nan());
+    let array = array.finite_only();
+    let rows = FileRows::open(&array).unwrap().unwrap().divided_by(0.5);
+    rows.read(&[12, 14], &mut Vec::new()).unwrap();
+    for found in [
+        array.read().map(|_| ()),
+        array.each_rows(6, |_| Ok(())),
+        rows.read(&[5, 12, 13, 14], &mut Vec::new()),
+    ] {
+        let error = found.unwrap_err().to_string();
+        assert!(error.contains("x.npy`: row 13, place [1, 1] is NaN; counted from 0"), "{error}");
+    }
 }

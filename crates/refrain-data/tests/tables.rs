@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use refrain_core::StopHandle;
 use refrain_data::{CsvBatch, CsvOptions, CsvReader, CsvTable, Fill, Target, Unknown};
 
 struct Files(tempfile::TempDir);
@@ -29,7 +30,9 @@ fn read(text: &str, options: &CsvOptions) -> (Vec<String>, Vec<f32>, Vec<f32>) {
     let table = CsvTable::infer(&path, options, None).unwrap();
     let CsvBatch { rows, inputs, targets } = table.read(&path).unwrap();
     assert_eq!(inputs.len(), rows * table.width());
-    assert_eq!(CsvTable::count_rows(&path, options).unwrap(), rows);
+    let counted = CsvTable::infer_with(&path, options, None, &StopHandle::default()).unwrap();
+    assert_eq!(counted, (table.clone(), rows));
+    assert_eq!(table.count_rows(&path, &StopHandle::default()).unwrap(), rows);
     // Kept as JSON, it is the same table.
     let kept = serde_json::to_string(&table).unwrap();
     assert_eq!(serde_json::from_str::<CsvTable>(&kept).unwrap(), table);
@@ -298,4 +301,28 @@ fn a_header_of_numbers_alone_is_told_from_a_row() {
     assert_eq!(read("0,1,3\n").unwrap(), [0.0, 1.0, 3.0]);
     let error = read("1,2x,3\n4,5,6\n").unwrap_err().to_string();
     assert!(error.contains("t.csv`, line 1: column 2: `2x` is no number"), "{error}");
+}
+
+#[test]
+fn a_stop_ends_whatever_reads_a_table() {
+    let files = Files::new();
+    let text: String = (0..1000).map(|i| format!("{i},,{}\n", i % 3)).collect();
+    let path = files.write("t.csv", "a,b,y\n0,1,0\n".to_owned() + &text);
+    let options = CsvOptions { missing: Some(Fill::Median), ..of("y") };
+    let table = CsvTable::infer(&path, &options, None).unwrap();
+    let stop = StopHandle::default();
+    let mut reader = CsvReader::open(&table, &path).unwrap().stop_with(&stop);
+    assert_eq!(reader.next_rows(10).unwrap().rows, 10);
+    stop.stop();
+    let read = reader.next_rows(usize::MAX).map(|_| ());
+    // The line at which it was broken off: no row is read after the stop.
+    let found = read.unwrap_err().to_string();
+    assert!(found.ends_with("t.csv`, line 12, was interrupted"), "{found}");
+    for stopped in [
+        CsvTable::infer_with(&path, &options, None, &stop).map(|_| ()),
+        table.count_rows(&path, &stop).map(|_| ()),
+    ] {
+        let error = stopped.unwrap_err().to_string();
+        assert!(error.ends_with("t.csv`, line 1, was interrupted"), "{error}");
+    }
 }

@@ -509,9 +509,21 @@ impl Layer {
             Kind::Attention(layer) => outputs.saturating_add(layer.kept()),
             Kind::Recurrent(layer) => layer.kept(),
             Kind::RecurrentWithTwoBiases(layer) => layer.kept(),
-            Kind::BatchNormalization(_) => times(2),
             // Centred, squared, divided: step by step.
-            Kind::Normalization(_) | Kind::RmsNormalization(_) => times(4),
+            Kind::Normalization(_) | Kind::RmsNormalization(_) => times(3),
+            // What the activation takes, where its gradient is not a function of the output.
+            Kind::Conv2d(_) | Kind::DepthwiseConv2d(_) | Kind::Conv1d(_) | Kind::Dense(_)
+                if !matches!(
+                    self.closing_activation(),
+                    ActivationFunction::Linear
+                        | ActivationFunction::Relu
+                        | ActivationFunction::Sigmoid
+                        | ActivationFunction::Tanh
+                        | ActivationFunction::Softmax
+                ) =>
+            {
+                times(2)
+            }
             _ => outputs,
         }
     }

@@ -15,7 +15,7 @@ mod regression;
 mod weighted;
 
 use burn::tensor::Tensor;
-use refrain_core::{Error, Result};
+use refrain_core::{Error, Escaped, Result};
 
 use crate::losses::Loss;
 
@@ -35,6 +35,43 @@ pub use regression::{
     Aggregation, CosineSimilarity, PearsonCorrelation, R2Score, RootMeanSquaredError,
 };
 pub use weighted::Weighted;
+
+/// Refuses names of loss and metrics that cannot be those of the keys in logs.
+///
+/// # Errors
+/// A configuration error: when a name comes twice, is one that logs have of their own, or has control
+/// characters.
+pub fn check_names(names: &[String]) -> Result {
+    let mut names: Vec<&String> = names.iter().collect();
+    names.sort_unstable();
+    let mut pairs = names.iter().zip(names.iter().skip(1));
+    if let Some((twice, _)) = pairs.find(|(name, next)| name == next) {
+        return Err(Error::config(format!(
+            "two metrics are named `{twice}`; track it once, or give one another name"
+        )));
+    }
+    // Keys that logs have beside loss and metrics.
+    let is_taken = |name: &&&String| {
+        ["learning_rate", "epoch", "timestamp", "non_finite"].contains(&name.as_str())
+            || name.starts_with("val_")
+            || name.is_empty()
+    };
+    if let Some(name) = names.iter().find(is_taken) {
+        return Err(Error::config(format!(
+            "a metric is named `{name}`, which is no name for one: logs have `learning_rate`, \
+             `epoch`, `timestamp` and `non_finite` of their own, and put `val_` in front of those \
+             of validation; give it another"
+        )));
+    }
+    if let Some(name) = names.iter().find(|name| name.contains(char::is_control)) {
+        return Err(Error::config(format!(
+            "a metric is named `{}`; allowed: a name without line breaks and other control \
+             characters",
+            Escaped(name)
+        )));
+    }
+    Ok(())
+}
 
 /// Numbers that are summed over samples, and what is told of the sums.
 ///

@@ -44,7 +44,7 @@ pub use lion::Lion;
 pub use loss_scale::LossScale;
 pub use muon::Muon;
 pub use nadam::Nadam;
-pub use names::ParameterInfo;
+pub use names::{ParameterInfo, any as names_parameter};
 pub use rmsprop::RmsProp;
 pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use sgd::Sgd;

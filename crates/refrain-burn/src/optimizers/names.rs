@@ -30,8 +30,17 @@ fn layer_of(name: &str) -> &str {
 }
 
 /// Whether one of the patterns stands for the parameter of that name, for its layer, or for a layer
-/// that holds that one.
-pub(super) fn any(patterns: &[String], name: &str) -> bool {
+/// that holds that one; `*` in a pattern stands for anything.
+///
+/// # Example
+/// ```
+/// use refrain_burn::optimizers::names_parameter;
+/// let patterns = ["dense_1".to_owned(), "*.bias".to_owned()];
+/// assert!(names_parameter(&patterns, "dense_1.weight"));
+/// assert!(names_parameter(&patterns, "conv2d.bias"));
+/// assert!(!names_parameter(&patterns, "conv2d.weight"));
+/// ```
+pub fn any(patterns: &[String], name: &str) -> bool {
     let mut outer = std::iter::successors(Some(name), |name| Some(name.rsplit_once('.')?.0));
     outer.any(|name| patterns.iter().any(|pattern| is_match(pattern, name)))
 }

@@ -5,12 +5,14 @@ use std::io::{BufReader, Read, Seek as _};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use refrain_core::{Error, Result};
+use refrain_core::{Error, Result, StopHandle};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::element::Element;
+use super::finite::check_finite;
 use super::header::{Array, Header, Length, read_exactly};
 use super::{idx, npy};
+use crate::stop::Stoppable;
 
 /// An archive of more files than this is no set of arrays.
 const MOST_MEMBERS: usize = 10_000;
@@ -36,6 +38,9 @@ pub struct ArrayFile {
     pub(crate) name: Option<String>,
     pub(crate) header: Header,
     place: Place,
+    /// Whether numbers that are not finite are refused.
+    pub(crate) is_finite_only: bool,
+    stop: StopHandle,
 }
 
 /// Where the array begins, its header included.
@@ -133,7 +138,8 @@ impl ArrayFile {
             }
         }
         header.check(place.length()).map_err(whole)?;
-        Ok(Self { path: path.to_owned(), name, header, place })
+        let stop = StopHandle::default();
+        Ok(Self { path: path.to_owned(), name, header, place, is_finite_only: false, stop })
     }
 
     /// Lengths of the axes.
@@ -156,6 +162,32 @@ impl ArrayFile {
         Self { name: Some(name.into()), ..self }
     }
 
+    /// The same array, of which NaN and infinite numbers are refused when they are read: by
+    /// [`read`](Self::read) and [`each_rows`](Self::each_rows), and by
+    /// [`FileRows`](crate::FileRows) made of it. Whole numbers are never looked at.
+    ///
+    /// # Example
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("x");
+    /// # std::fs::write(&path, b"\0\0\x0d\x02\0\0\0\x01\0\0\0\x02\0\0\0\0\x7f\x80\0\0").unwrap();
+    /// use refrain_data::ArrayFile;
+    ///
+    /// let array = ArrayFile::open_idx(&path)?;
+    /// assert_eq!(array.read()?.values, [0.0, f32::INFINITY]);
+    /// let error = array.finite_only().read().unwrap_err();
+    /// assert!(error.to_string().contains("row 0, column 1 is infinite"));
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    pub fn finite_only(self) -> Self {
+        Self { is_finite_only: !self.element().is_integer(), ..self }
+    }
+
+    /// The same array; what reads it breaks off when `stop` is stopped.
+    pub fn stop_with(self, stop: &StopHandle) -> Self {
+        Self { stop: stop.clone(), ..self }
+    }
+
     /// What it is called in messages: `` `data.npz`, x_train ``.
     pub fn label(&self) -> String {
         label(&self.path, self.name())
@@ -167,8 +199,20 @@ impl ArrayFile {
     /// When the file cannot be read, is cut off or damaged, or the numbers do not fit in memory.
     pub fn read(&self) -> Result<Array> {
         let length = self.place.length();
-        self.with_bytes(|bytes| self.header.clone().read(bytes, length))
-            .map_err(|error| error.context(self.label()))
+        self.with_bytes(|bytes| {
+            let array = self.header.clone().read(bytes, length)?;
+            self.check_rows(&array.values, 0)?;
+            Ok(array)
+        })
+        .map_err(|error| error.context(self.label()))
+    }
+
+    /// Looks at the numbers of rows from `first_row` on.
+    fn check_rows(&self, values: &[f32], first_row: usize) -> Result {
+        match self.is_finite_only {
+            true => check_finite(values, first_row, self.shape().get(1..).unwrap_or_default()),
+            false => Ok(()),
+        }
     }
 
     /// Reads all rows, the first axis, at most so many at a time, and hands their numbers to `f` in
@@ -204,6 +248,7 @@ impl ArrayFile {
                 read_exactly(bytes, &mut buffer, at)
                     .map_err(|error| error.context(self.label()))?;
                 at += buffer.len() as u64;
+                let first_row = rows - left;
                 left -= n;
                 if left == 0 {
                     // Before anybody relies on the last rows.
@@ -213,6 +258,7 @@ impl ArrayFile {
                 }
                 let mut values = Vec::with_capacity(n * width);
                 encoding.decode(&buffer, &mut values);
+                self.check_rows(&values, first_row).map_err(|error| error.context(self.label()))?;
                 f(values)?;
             }
             Ok(())
@@ -232,30 +278,22 @@ impl ArrayFile {
     }
 
     /// Calls `f` with the bytes of the numbers.
-    pub(crate) fn with_bytes<T>(&self, f: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
-        let skip = |reader: &mut dyn Read| -> Result {
+    fn with_bytes<T>(&self, f: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+        let read = |reader: &mut dyn Read| {
+            let mut bytes = Stoppable { reader, stop: &self.stop };
             let mut header = vec![0; usize::try_from(self.header.data_start).unwrap_or(0)];
-            read_exactly(reader, &mut header, 0)
+            read_exactly(&mut bytes, &mut header, 0)?;
+            f(&mut bytes)
         };
         match self.place {
-            Place::Plain { .. } => {
-                let (file, _) = open(&self.path)?;
-                let mut bytes = BufReader::new(file);
-                skip(&mut bytes)?;
-                f(&mut bytes)
-            }
+            Place::Plain { .. } => read(&mut BufReader::new(open(&self.path)?.0)),
             Place::Gzip { .. } => {
-                let (file, _) = open(&self.path)?;
-                let mut bytes = MultiGzDecoder::new(BufReader::new(file));
-                skip(&mut bytes)?;
-                f(&mut bytes)
+                read(&mut MultiGzDecoder::new(BufReader::new(open(&self.path)?.0)))
             }
             Place::Stored { index, .. } | Place::Deflated { index, .. } => {
                 let mut archive = open_zip(&self.path)?;
-                let mut bytes =
-                    archive.by_index(index).map_err(|e| no_npz(&self.path, &e.to_string()))?;
-                skip(&mut bytes)?;
-                f(&mut bytes)
+                let bytes = archive.by_index(index);
+                read(&mut bytes.map_err(|e| no_npz(&self.path, &e.to_string()))?)
             }
         }
     }

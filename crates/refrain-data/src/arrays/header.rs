@@ -5,6 +5,7 @@ use std::io::Read;
 use refrain_core::{Error, Result};
 
 use super::element::{Element, Encoding};
+use crate::stop::{Stopped, interrupted};
 
 /// Deflate makes at most this of a byte.
 const LARGEST_RATIO: u64 = 1032;
@@ -149,6 +150,9 @@ pub(crate) fn read_exactly(reader: &mut dyn Read, bytes: &mut [u8], at: u64) -> 
 }
 
 fn broken(at: u64, error: &std::io::Error) -> Error {
+    if Stopped::is_cause_of(error) {
+        return interrupted(format_args!("reading from byte {at} on"));
+    }
     Error::data(format!("cannot be read from byte {at} on: {error}"))
 }
 

@@ -2,6 +2,7 @@
 
 mod element;
 mod file;
+mod finite;
 mod header;
 mod idx;
 mod npy;
@@ -10,6 +11,7 @@ pub use element::Element;
 pub(crate) use element::Encoding;
 pub use file::ArrayFile;
 pub(crate) use file::open;
+pub(crate) use finite::check_finite;
 pub use header::Array;
 pub use idx::read_idx;
 pub use npy::read_npy;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use refrain_core::{Error, Escaped, Result};
+use refrain_core::{Error, Escaped, Result, StopHandle};
 
 use super::infer::names;
 use super::number::Field;
@@ -88,14 +88,15 @@ impl<'t> CsvReader<'t> {
     }
 
     fn new(table: &'t CsvTable, path: &Path, has_targets: bool) -> Result<Self> {
-        let mut records = Records::open(path, table.delimiter())?;
+        let stop = StopHandle::default();
+        let mut records = Records::open(path, table.delimiter(), &stop)?;
         let places = match records.next()? {
             None => return Err(Error::data(format!("`{}` is empty", path.display()))),
             Some(header) if table.has_header => by_name(table, path, &names(header)?, has_targets)?,
             Some(first) => {
                 let places = by_place(table, &first, has_targets)?;
                 // That was a row.
-                records = Records::open(path, table.delimiter())?;
+                records = Records::open(path, table.delimiter(), &stop)?;
                 places
             }
         };
@@ -118,10 +119,16 @@ impl<'t> CsvReader<'t> {
         Ok(Self { table, records, inputs, targets: places.targets, classes })
     }
 
+    /// Breaks off when `stop` is stopped, after the row that is being read.
+    pub fn stop_with(mut self, stop: &StopHandle) -> Self {
+        self.records.stop = stop.clone();
+        self
+    }
+
     /// The next rows, at most so many; none at the end of the file.
     ///
     /// # Errors
-    /// When the file cannot be read, or a value is not what it is in the training data. The message
+    /// When the file cannot be read, a stop was asked for, or a value is not what it is in the training data. The message
     /// names line and column.
     pub fn next_rows(&mut self, most: usize) -> Result<CsvBatch> {
         let mut batch = CsvBatch::default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use refrain_core::{Error, Escaped, Result, list_names, validation_split_at};
+use refrain_core::{Error, Escaped, Result, StopHandle, list_names, validation_split_at};
 
 use super::number::Field;
 use super::records::{Place, Record, Records, shown};
@@ -24,7 +24,21 @@ impl CsvTable {
     /// When the file cannot be read; when a column is missing, or holds numbers and text; when a value
     /// is missing and no `missing` was given. The message names line and column.
     pub fn infer(path: &Path, options: &CsvOptions, validation_split: Option<f64>) -> Result<Self> {
-        let mut records = Records::open(path, options.delimiter)?;
+        let stop = StopHandle::default();
+        Self::infer_with(path, options, validation_split, &stop).map(|(table, _)| table)
+    }
+
+    /// As [`infer`](Self::infer), with the number of rows. `stop` breaks it off.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer), and when it was stopped.
+    pub fn infer_with(
+        path: &Path,
+        options: &CsvOptions,
+        validation_split: Option<f64>,
+        stop: &StopHandle,
+    ) -> Result<(Self, usize)> {
+        let mut records = Records::open(path, options.delimiter, stop)?;
         let (names, first) = header(&mut records, path, options.has_header)?;
         let choice = Choice::new(path, &names, options)?;
         let mut rows = 0;
@@ -62,11 +76,12 @@ impl CsvTable {
                 Some(split) => validation_split_at(rows, split)?,
                 None => rows,
             };
-            set_fills(path, options, fill, &mut columns, trained)?;
+            set_fills(&Trained { path, options, rows: trained, stop }, fill, &mut columns)?;
         }
         let CsvOptions { unknown, delimiter, has_header, .. } = *options;
         let delimiter = char::from(delimiter);
-        Ok(Self { columns, target, unknown, delimiter, has_header, fields: names.len() })
+        let fields = names.len();
+        Ok((Self { columns, target, unknown, delimiter, has_header, fields }, rows))
     }
 }
 
@@ -77,7 +92,7 @@ impl CsvTable {
     /// # Errors
     /// When the file cannot be read, has another number of columns, or a first line of words and numbers.
     pub fn of_numbers(path: &Path, width: usize) -> Result<Self> {
-        let mut records = Records::open(path, b',')?;
+        let mut records = Records::open(path, b',', &StopHandle::default())?;
         let Some(first) = records.next()? else {
             return Err(Error::data(format!("`{}` is empty", path.display())));
         };
@@ -104,17 +119,17 @@ impl CsvTable {
         })
     }
 
-    /// Number of rows of a file, which is read for it.
+    /// Number of rows of a file, which is read for it. `stop` breaks it off.
     ///
     /// # Errors
-    /// When it cannot be read, naming the line.
-    pub fn count_rows(path: &Path, options: &CsvOptions) -> Result<usize> {
-        let mut records = Records::open(path, options.delimiter)?;
+    /// When it cannot be read, naming the line, or was stopped.
+    pub fn count_rows(&self, path: &Path, stop: &StopHandle) -> Result<usize> {
+        let mut records = Records::open(path, self.delimiter(), stop)?;
         let mut rows = 0_usize;
         while records.next()?.is_some() {
             rows += 1;
         }
-        Ok(rows.saturating_sub(usize::from(options.has_header)))
+        Ok(rows.saturating_sub(usize::from(self.has_header)))
     }
 }
 
@@ -387,14 +402,17 @@ fn target(
     })
 }
 
-/// Sets what missing numbers become: of the first `trained` rows.
-fn set_fills(
-    path: &Path,
-    options: &CsvOptions,
-    fill: Fill,
-    columns: &mut [Column],
-    trained: usize,
-) -> Result {
+/// The part of a file that a model is trained on.
+struct Trained<'a> {
+    path: &'a Path,
+    options: &'a CsvOptions,
+    /// Its first rows.
+    rows: usize,
+    stop: &'a StopHandle,
+}
+
+/// Sets what missing numbers become.
+fn set_fills(trained: &Trained<'_>, fill: Fill, columns: &mut [Column]) -> Result {
     let numbers: Vec<usize> = columns
         .iter()
         .enumerate()
@@ -403,7 +421,7 @@ fn set_fills(
         .collect();
     // As many columns a pass as fit; for means and numbers one pass, or none.
     let at_once = match fill {
-        Fill::Median => (MOST_HELD / trained.max(1)).max(1),
+        Fill::Median => (MOST_HELD / trained.rows.max(1)).max(1),
         Fill::Mean | Fill::Number(_) => numbers.len().max(1),
     };
     for group in numbers.chunks(at_once) {
@@ -411,8 +429,8 @@ fn set_fills(
             group.iter().filter_map(|&i| columns.get(i).map(|column| column.index)).collect();
         let fills = match fill {
             Fill::Number(number) => vec![Some(number); group.len()],
-            Fill::Mean => means(path, options, &indices, trained)?,
-            Fill::Median => medians(path, options, &indices, trained)?,
+            Fill::Mean => means(trained, &indices)?,
+            Fill::Median => medians(trained, &indices)?,
         };
         for (&i, found) in group.iter().zip(fills) {
             let Some(column) = columns.get_mut(i) else { continue };
@@ -421,7 +439,7 @@ fn set_fills(
                     "`{}`, column {} (`{}`): all values of the training part are missing, so there is \
                      nothing to fill them with; leave the column out (drop = [\"{}\"]), or use missing \
                      = \"zero\"",
-                    path.display(),
+                    trained.path.display(),
                     column.index + 1,
                     Escaped(&column.name),
                     Escaped(&column.name)
@@ -433,20 +451,13 @@ fn set_fills(
     Ok(())
 }
 
-/// Calls `f` with each number of these columns in the first `rows` rows: its place among the columns,
-/// and itself.
-fn each_number(
-    path: &Path,
-    options: &CsvOptions,
-    indices: &[usize],
-    rows: usize,
-    mut f: impl FnMut(usize, f64),
-) -> Result {
-    let mut records = Records::open(path, options.delimiter)?;
-    if options.has_header {
+/// Calls `f` with each number of these columns: its place among the columns, and itself.
+fn each_number(trained: &Trained<'_>, indices: &[usize], mut f: impl FnMut(usize, f64)) -> Result {
+    let mut records = Records::open(trained.path, trained.options.delimiter, trained.stop)?;
+    if trained.options.has_header {
         records.next()?;
     }
-    for _ in 0..rows {
+    for _ in 0..trained.rows {
         let Some(record) = records.next()? else { break };
         for (place, &index) in indices.iter().enumerate() {
             if let Field::Number(number) = Field::of(record.text(index)?) {
@@ -457,14 +468,9 @@ fn each_number(
     Ok(())
 }
 
-fn means(
-    path: &Path,
-    options: &CsvOptions,
-    indices: &[usize],
-    rows: usize,
-) -> Result<Vec<Option<f32>>> {
+fn means(trained: &Trained<'_>, indices: &[usize]) -> Result<Vec<Option<f32>>> {
     let mut sums = vec![(0.0, 0_u64); indices.len()];
-    each_number(path, options, indices, rows, |place, number| {
+    each_number(trained, indices, |place, number| {
         if let Some((sum, count)) = sums.get_mut(place) {
             *sum += number;
             *count += 1;
@@ -474,14 +480,9 @@ fn means(
     Ok(sums.into_iter().map(mean).collect())
 }
 
-fn medians(
-    path: &Path,
-    options: &CsvOptions,
-    indices: &[usize],
-    rows: usize,
-) -> Result<Vec<Option<f32>>> {
+fn medians(trained: &Trained<'_>, indices: &[usize]) -> Result<Vec<Option<f32>>> {
     let mut columns = vec![Vec::new(); indices.len()];
-    each_number(path, options, indices, rows, |place, number| {
+    each_number(trained, indices, |place, number| {
         if let Some(column) = columns.get_mut(place) {
             column.push(number as f32);
         }
@@ -502,5 +503,7 @@ fn medians(
 
 /// For messages about what the options leave no choice in.
 impl Unknown {
-    pub(super) const WAY_OUT: &str = "unknown = \"zero\" takes it for none of them";
+    pub(super) const WAY_OUT: &str = "to take it for none of them, train with unknown = \"zero\" in \
+                                      [data], or resume the run with --set data.unknown=zero \
+                                      --accept-changes";
 }

@@ -5,9 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use csv_core::ReadRecordResult;
-use refrain_core::{Error, Escaped, Result};
+use refrain_core::{Error, Escaped, Result, StopHandle};
 
 use crate::arrays::open;
+use crate::stop::interrupted;
 
 /// More characters of a value than this are not shown.
 const MOST_SHOWN: usize = 40;
@@ -27,6 +28,8 @@ pub(crate) struct Records<R = BufReader<File>> {
     /// Whether the last byte was a `\r`, whose `\n` is no line of its own.
     is_after_return: bool,
     is_at_start: bool,
+    /// Breaks off what reads them.
+    pub(crate) stop: StopHandle,
 }
 
 /// Where a record stands; for messages.
@@ -45,9 +48,10 @@ pub(crate) struct Record<'a> {
 }
 
 impl Records {
-    pub(crate) fn open(path: &Path, delimiter: u8) -> Result<Self> {
+    pub(crate) fn open(path: &Path, delimiter: u8, stop: &StopHandle) -> Result<Self> {
         let (file, _) = open(path)?;
-        Ok(Self::new(BufReader::with_capacity(1 << 16, file), path, delimiter))
+        let records = Self::new(BufReader::with_capacity(1 << 16, file), path, delimiter);
+        Ok(Self { stop: stop.clone(), ..records })
     }
 }
 
@@ -63,13 +67,15 @@ impl<R: BufRead> Records<R> {
             line: 1,
             is_after_return: false,
             is_at_start: true,
+            stop: StopHandle::default(),
         }
     }
 
     /// The next record; `None` at the end.
     ///
     /// # Errors
-    /// When the file cannot be read, or the record has not as many fields as the first.
+    /// When the file cannot be read, a stop was asked for, or the record has not as many fields as the
+    /// first.
     pub(crate) fn next(&mut self) -> Result<Option<Record<'_>>> {
         let failed = |e| Error::file("read", &self.place.path, e);
         if std::mem::take(&mut self.is_at_start) {
@@ -94,6 +100,13 @@ impl<R: BufRead> Records<R> {
         let (mut filled, mut ended) = (0_usize, 0_usize);
         let mut has_begun = false;
         loop {
+            if self.stop.is_stopped() {
+                let Place { path, line } = &self.place;
+                return Err(interrupted(format_args!(
+                    "reading `{}`, line {line},",
+                    path.display()
+                )));
+            }
             let input = self.reader.fill_buf().map_err(failed)?;
             // A last line without its end gets one, which only a quoted field takes for its own.
             let is_end = input.is_empty() && has_begun;

@@ -194,6 +194,11 @@ impl CsvTable {
         self.columns.iter().map(Column::width).sum()
     }
 
+    /// The same table, with what a text becomes that the training data has not.
+    pub fn unknown(self, unknown: Unknown) -> Self {
+        Self { unknown, ..self }
+    }
+
     /// Names of the inputs: `size`, `colour=blue`, `colour=red`.
     pub fn input_names(&self) -> Vec<String> {
         let names = |column: &Column| match &column.kind {

@@ -3,13 +3,43 @@
 use std::path::Path;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Activation, AnyLoss, Forward as _, LayerConfig, Loss, Sequential};
+use refrain_burn::{
+    Activation, AnyLoss, Forward as _, LayerConfig, Loss, Metric, Sequential, Targets,
+};
 use refrain_core::checkpoint::Checkpoints;
-use refrain_core::options::Section;
-use refrain_core::{Check, Dataset as _, Error, Finding, Result, RunPlan, Severity};
+use refrain_core::options::{Document, Section};
+use refrain_core::{
+    Callback as _, Check, CheckedCallback, Dataset as _, Error, Finding, Result, RunPlan, Severity,
+};
 use serde_json::{Value, json};
 
 use super::{Recipe, RecipeData, reader};
+
+/// Where the recipe names the file of initial weights.
+pub(super) const WEIGHTS: &str = "model.weights";
+
+/// A finding, and where it stands.
+pub(super) struct Found {
+    pub(super) finding: Finding,
+    /// A dotted path in the recipe; `None`: by the finding's callback and option.
+    path: Option<String>,
+}
+
+impl Found {
+    pub(super) fn at(path: impl Into<String>, finding: Finding) -> Self {
+        Self { finding, path: Some(path.into()) }
+    }
+
+    fn is_error(&self) -> bool {
+        self.finding.severity == Severity::Error
+    }
+}
+
+impl From<Finding> for Found {
+    fn from(finding: Finding) -> Self {
+        Self { finding, path: None }
+    }
+}
 
 /// What a check of a recipe found: the run's plan, and each finding with its place in the file.
 #[derive(Clone, Debug)]
@@ -65,16 +95,37 @@ impl Recipe {
     /// Looks for what is odd in the run that this recipe describes on `data`, its own, without
     /// training. What callbacks write would go into `folder`.
     ///
+    /// Where the layers do not fit the data or each other, or the optimizer names weights that the
+    /// model has not, that is what is found: what follows from the model is not looked at.
+    ///
     /// # Errors
-    /// When the layers do not fit the data or each other.
+    /// When the data cannot be read, or does not fit the arguments of `fit`.
     pub fn check(&self, data: &RecipeData, folder: &Path) -> Result<RecipeCheck> {
+        let document = reader::parse(&self.origin, &self.text)?;
+        let mut found = self.idle_findings(document.node(), data);
         // Without weights: they may be more than there is memory for.
-        let model = self.outline(data)?;
+        let model = match self.outline_or_fault(data) {
+            Ok(model) => model,
+            Err((error, path)) => {
+                let finding = Finding::error("layer-mismatch", error.to_string());
+                found.push(Found::at(path, finding));
+                let check = self.check_without_model(data, folder)?;
+                return Ok(self.placed(&document, check, found));
+            }
+        };
         let inputs = self.input_finding(&model, data)?;
         let mut trainer = self.trainer_of(model)?;
+        found.extend(self.parameter_findings(document.node(), trainer.learner())?);
+        if found.iter().any(Found::is_error) {
+            let check = self.check_without_model(data, folder)?;
+            return Ok(self.placed(&document, check, found));
+        }
         let memory = self.memory_finding(trainer.learner(), data)?;
-        if memory.as_ref().is_none_or(|finding| finding.severity != Severity::Error) {
-            self.read_weights(&mut trainer)?;
+        if memory.as_ref().is_none_or(|finding| finding.severity != Severity::Error)
+            && let Err(error) = self.read_weights(&mut trainer)
+        {
+            let finding = Finding::error("weights-mismatch", error.to_string());
+            found.push(Found::at(WEIGHTS, finding));
         }
         let output_shape = trainer.learner().model()?.output_shape().to_vec();
         let mut trainer = trainer.callbacks(self.callbacks(folder)?);
@@ -82,13 +133,36 @@ impl Recipe {
             // Some callbacks need them; a check takes none.
             trainer = trainer.checkpoints(Checkpoints::in_dir(folder));
         }
-        let mut check = trainer.check(data, self.fit(data))?;
-        check.findings.extend(self.model_findings(data, &output_shape));
-        check.findings.extend(memory.into_iter().chain(inputs));
-        check.findings.extend(self.fit_findings(&check.plan, data.len()));
-        check.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        let places = self.places(&check.findings)?;
-        Ok(RecipeCheck { recipe: self.origin.clone(), check, places })
+        let check = trainer.check(data, self.fit(data))?;
+        let of_model = self.model_findings(data, &output_shape).into_iter().chain(memory);
+        let of_fit = self.fit_findings(&check.plan, data.len());
+        found.extend(of_model.chain(inputs).chain(of_fit).map(Found::from));
+        Ok(self.placed(&document, check, found))
+    }
+
+    /// The plan of a run whose model cannot be.
+    fn check_without_model(&self, data: &RecipeData, folder: &Path) -> Result<Check> {
+        let plan = self.fit(data).plan(data)?;
+        let metrics = self.compile.metrics.iter().map(Metric::<Tensor<2>, Targets>::name);
+        let metrics = std::iter::once("loss".to_owned()).chain(metrics).collect();
+        let callbacks = self.callbacks(folder)?;
+        let callbacks = callbacks.iter().map(|callback| CheckedCallback {
+            name: callback.name().into_owned(),
+            access: callback.access(),
+            on_failure: callback.failure_policy(),
+        });
+        let (plan, callbacks) = (RunPlan { metrics, ..plan }, callbacks.collect());
+        Ok(Check { plan, callbacks, findings: Vec::new() })
+    }
+
+    /// A check with what else was found, errors first, and the place of each finding.
+    fn placed(&self, document: &Document, mut check: Check, more: Vec<Found>) -> RecipeCheck {
+        let of_run = std::mem::take(&mut check.findings).into_iter().map(Found::from);
+        let mut found: Vec<Found> = of_run.chain(more).collect();
+        found.sort_by_key(|found| std::cmp::Reverse(found.finding.severity));
+        let places = found.iter().map(|found| place(document, found)).collect();
+        check.findings = found.into_iter().map(|found| found.finding).collect();
+        RecipeCheck { recipe: self.origin.clone(), check, places }
     }
 
     /// Whether all samples are what the first layer takes. Looks at the numbers only where it is an
@@ -193,32 +267,32 @@ impl Recipe {
         }
         found
     }
+}
 
-    /// Where in the recipe each finding's option, or else its callback, stands.
-    fn places(&self, findings: &[Finding]) -> Result<Vec<Option<(usize, usize)>>> {
-        let document = reader::parse(&self.origin, &self.text)?;
-        let root = document.root()?;
-        let callbacks = root.get("callbacks").map_or(Ok(Vec::new()), |list| list.items())?;
-        let place = |finding: &Finding| {
-            let at = |section: &Section<'_>| {
-                finding.option.and_then(|option| section.get(option)).map(|value| value.at())
-            };
-            let at = match finding.callback {
-                Some(index) => {
-                    let entry = callbacks.get(index)?;
-                    let section = entry.section("a callback").ok()?;
-                    at(&section).unwrap_or(entry.at())
-                }
-                None => ["compile", "fit", "model", "checkpoint"]
-                    .into_iter()
-                    .filter_map(|name| root.section(name).ok()?)
-                    .find_map(|section| at(&section))
-                    .or_else(|| schedule_at(&root))?,
-            };
-            Some(document.place(at))
-        };
-        Ok(findings.iter().map(place).collect())
+/// Where in the recipe a finding's path, option, or else its callback stands.
+fn place(document: &Document, found: &Found) -> Option<(usize, usize)> {
+    let Found { finding, path } = found;
+    if let Some(path) = path {
+        return reader::find(document.node(), path).map(|node| document.place(node.at));
     }
+    let root = document.root().ok()?;
+    let at = |section: &Section<'_>| {
+        finding.option.and_then(|option| section.get(option)).map(|value| value.at())
+    };
+    let at = match finding.callback {
+        Some(index) => {
+            let callbacks = root.get("callbacks")?.items().ok()?;
+            let entry = callbacks.get(index)?;
+            let section = entry.section("a callback").ok()?;
+            at(&section).unwrap_or(entry.at())
+        }
+        None => ["compile", "fit", "model", "checkpoint"]
+            .into_iter()
+            .filter_map(|name| root.section(name).ok()?)
+            .find_map(|section| at(&section))
+            .or_else(|| schedule_at(&root))?,
+    };
+    Some(document.place(at))
 }
 
 /// Where the optimizer's schedule stands: what it has to say is about options inside of it.

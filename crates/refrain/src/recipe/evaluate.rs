@@ -122,10 +122,11 @@ impl Recipe {
                 )
             }),
             DataPart::Test => data.test().ok_or_else(|| {
-                missing(
-                    "the recipe's data source has no test part of its own; evaluate on --data \
-                     validation, or --data train",
-                )
+                let half = data.half_test().map(|half| format!(" ({half})")).unwrap_or_default();
+                missing(&format!(
+                    "the recipe's data source has no test part of its own{half}; evaluate on --data \
+                     validation, or --data train"
+                ))
             }),
         }
     }

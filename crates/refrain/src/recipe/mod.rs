@@ -6,11 +6,13 @@ mod compile;
 mod data;
 mod evaluate;
 mod fit;
+mod idle;
 mod memory;
 mod memory_limit;
 mod model;
 mod outline;
 mod overrides;
+mod parameters;
 mod preview;
 mod reader;
 mod replay;
@@ -366,7 +368,7 @@ impl Recipe {
             return Err(Error::config(finding.to_string()).context(&self.origin));
         }
         let mut trainer = self.trainer_of(self.build(data)?)?;
-        self.read_weights(&mut trainer)?;
+        self.read_weights(&mut trainer).map_err(|e| self.in_place(check::WEIGHTS, e))?;
         Ok(trainer)
     }
 
@@ -383,12 +385,32 @@ impl Recipe {
     }
 
     /// Gives the model the weights of the recipe's file, where it has one.
+    ///
+    /// # Errors
+    /// A configuration error, whatever is wrong: the recipe names a file that does not do.
     fn read_weights(&self, trainer: &mut Trainer<RecipeLearner>) -> Result {
         let Some(weights) = self.model.read_weights() else {
             return Ok(());
         };
         let loaded = trainer.load_weights(self.folder.join(weights));
-        loaded.map_err(|e| e.context(&self.origin))
+        loaded.map_err(|error| match error.is_config() {
+            true => error,
+            false => Error::config(error.to_string()).with_source(error),
+        })
+    }
+
+    /// Adds line and column of what stands under a dotted path.
+    fn in_place(&self, path: &str, error: Error) -> Error {
+        let place = || {
+            let document = reader::parse(&self.origin, &self.text).ok()?;
+            Some(document.place(reader::find(document.node(), path)?.at))
+        };
+        match place() {
+            Some((line, column)) => {
+                error.context(format!("{}, line {line}, column {column}", self.origin))
+            }
+            None => error.context(&self.origin),
+        }
     }
 
     /// The optimizer with its learning rate, new.

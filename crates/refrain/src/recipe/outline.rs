@@ -3,7 +3,7 @@
 use refrain_burn::{LayerConfig, Sequential, SequentialBuilder};
 use refrain_core::{Dataset as _, Error, Result};
 
-use super::{Recipe, RecipeData, reader};
+use super::{Recipe, RecipeData};
 
 impl Recipe {
     /// The model with its initial weights, and normalizations adapted to `data`.
@@ -28,8 +28,23 @@ impl Recipe {
         model.map_err(|error| self.in_layer(sample_shape, error))
     }
 
+    /// The same; an error with the path of the layer at fault in the recipe.
+    pub(super) fn outline_or_fault(
+        &self,
+        data: &RecipeData,
+    ) -> Result<Sequential, (Error, String)> {
+        let sample_shape = data.sample_shape();
+        let model = builder(sample_shape, &self.model.layers).outline();
+        model.map_err(|error| (error, self.layer_at_fault(sample_shape)))
+    }
+
     /// Adds line and column of the layer at fault.
     fn in_layer(&self, sample_shape: &[usize], error: Error) -> Error {
+        self.in_place(&self.layer_at_fault(sample_shape), error)
+    }
+
+    /// The path of the layer with which the model cannot be built.
+    fn layer_at_fault(&self, sample_shape: &[usize]) -> String {
         // The first with which the layers up to it cannot be built: those in front of it can.
         let layers = &self.model.layers;
         let can_be_built = |count: &usize| {
@@ -38,19 +53,7 @@ impl Recipe {
                 .is_some_and(|layers| builder(sample_shape, layers).outline().is_ok())
         };
         let counts: Vec<usize> = (1..=layers.len()).collect();
-        let at_fault = counts.partition_point(can_be_built);
-        let place = || {
-            let document = reader::parse(&self.origin, &self.text).ok()?;
-            let model = document.root().ok()?.section("model").ok()??;
-            let layers = model.get("layers")?.items().ok()?;
-            Some(document.place(layers.get(at_fault)?.at()))
-        };
-        match place() {
-            Some((line, column)) => {
-                error.context(format!("{}, line {line}, column {column}", self.origin))
-            }
-            None => error.context(&self.origin),
-        }
+        format!("model.layers.{}", counts.partition_point(can_be_built))
     }
 }
 

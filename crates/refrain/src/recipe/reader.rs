@@ -5,6 +5,17 @@ use refrain_core::options::{Data, Document, Entry, Node};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// The value under a dotted path, with the numbers of items from 0: `model.layers.2.units`.
+pub(super) fn find<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
+    path.split('.').try_fold(root, |node, part| match &node.data {
+        Data::Table(entries) => {
+            entries.iter().find(|entry| entry.key == part).map(|entry| &entry.value)
+        }
+        Data::Array(items) => items.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
 /// Parses a whole document. `name`: of the file, for messages.
 pub(crate) fn parse(name: &str, text: &str) -> Result<Document> {
     let table = DeTable::parse(text).map_err(|e| {

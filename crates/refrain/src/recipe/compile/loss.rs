@@ -24,6 +24,7 @@ pub(super) fn read(value: &Value<'_>, registry: &Registry) -> Result<Losses> {
         let found = own(name).or_else(|| AnyLoss::from_name(name))?;
         Some((name.to_owned(), found))
     };
+    value.name_or_table("{ type = \"huber\", delta = 2.0 }")?;
     if !value.is_table() {
         let (kind, loss) = value.look_up("loss", &names, known)?;
         return match own(&kind) {

@@ -38,6 +38,7 @@ pub(super) fn read(
         own.map(|(_, metric)| metric.clone())
     };
     let known = |name: &str| names.contains(&name).then(|| name.to_owned());
+    value.name_or_table("{ type = \"auc\", curve = \"PR\" }")?;
     if !value.is_table() {
         let kind = value.look_up("metric", &names, known)?;
         if let Some(own) = own(&kind) {

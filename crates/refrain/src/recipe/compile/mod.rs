@@ -6,6 +6,7 @@ mod optimizer;
 mod options;
 
 use refrain_burn::burn::tensor::Tensor;
+use refrain_burn::metrics::check_names;
 use refrain_burn::{AnyLoss, AnyMetric, Loss, Metric};
 use refrain_core::Result;
 use refrain_core::options::Section;
@@ -60,6 +61,9 @@ pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile
                 }
                 metric = metric.weighted();
             }
+            let mut names = vec!["loss".to_owned(), metric.name()];
+            names.extend(metrics.iter().map(AnyMetric::name));
+            check_names(&names).map_err(|error| item.error(error))?;
             options.push((path, metric.name()));
             options.extend(of_metric);
             metrics.push(metric);

@@ -43,6 +43,7 @@ fn known(name: &str) -> Option<&'static str> {
 /// `optimizer` of the section: `"sgd"`, or a table with options; and what it is by dotted keys.
 pub(in crate::recipe) fn optimizer(section: &Section<'_>) -> Result<Optimizers> {
     let value = section.require("optimizer", "optimizer = \"sgd\"")?;
+    value.name_or_table("{ type = \"sgd\", momentum = 0.9 }")?;
     if !value.is_table() {
         let kind = value.look_up("optimizer", &OPTIMIZERS, known)?;
         return Options::below(PATH, None).optimizer(kind);

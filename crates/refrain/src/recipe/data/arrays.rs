@@ -5,7 +5,7 @@ use std::path::Path;
 
 use refrain_burn::ArrayDataset;
 use refrain_core::console::Console;
-use refrain_core::{Error, Result, list_names};
+use refrain_core::{Error, Result, StopHandle, list_names};
 use refrain_data::{Array, ArrayFile, Converted, FileRows, cache_folder, to_channels_first};
 use serde::{Deserialize, Serialize};
 
@@ -157,17 +157,28 @@ impl ArrayPreparation {
     }
 
     /// The array's rows as samples, in memory or, where they are too large for it, on the disk.
-    pub(super) fn samples(&self, array: &ArrayFile, memory: &Memory) -> Result<RecipeSamples> {
+    ///
+    /// A number that is not finite is refused: in memory, and where the array is converted, at once;
+    /// of rows that are read from the file as they are, when the row is read.
+    pub(super) fn samples(
+        &self,
+        array: &ArrayFile,
+        reading: &Reading<'_>,
+    ) -> Result<RecipeSamples> {
         let is_as_trained = self.check(array)?;
+        if array.shape().first() == Some(&0) {
+            return Err(no_rows(&array.label()));
+        }
+        let array = &array.clone().finite_only().stop_with(reading.stop);
         let elements = array.shape().iter().fold(1, |n: u64, axis| n.saturating_mul(*axis as u64));
-        if memory.fits(&array.label(), elements) {
+        if reading.fits(&array.label(), elements) {
             let Array { mut values, .. } = array.read()?;
             self.prepare(array, &mut values, is_as_trained);
             return ArrayDataset::new(&self.sample_shape, values);
         }
         let mut rows = match FileRows::open(array)? {
             Some(rows) => rows,
-            None => converted()?.array(array)?,
+            None => reading.converted()?.array(array)?,
         };
         if let Some(divisor) = self.divisor(array) {
             rows = rows.divided_by(divisor);
@@ -175,8 +186,13 @@ impl ArrayPreparation {
         if let Some(shape) = self.images().filter(|_| is_as_trained) {
             rows = rows.channels_last(shape)?;
         }
-        ArrayDataset::from_rows(&self.sample_shape, rows)
+        ArrayDataset::from_rows_with(&self.sample_shape, rows, reading.stop)
     }
+}
+
+/// A part of the data that is there and empty.
+pub(super) fn no_rows(label: &str) -> Error {
+    Error::data(format!("{label} has no rows; put some into it, or leave it out"))
 }
 
 /// Where the axis of 1 to 4 channels is, if that can be told.
@@ -195,15 +211,17 @@ fn recognise(array: &ArrayFile, first: usize, last: usize) -> Result<ImageDataFo
     }
 }
 
-/// Whether data is held in memory.
-pub(super) struct Memory {
+/// How data is read: into memory or not.
+pub(super) struct Reading<'a> {
     /// What the recipe says.
     pub(super) in_memory: Option<bool>,
     /// Whether it is said where data stays on the disk.
     pub(super) is_verbose: bool,
+    /// Breaks it off.
+    pub(super) stop: &'a StopHandle,
 }
 
-impl Memory {
+impl Reading<'_> {
     /// Whether so many numbers are to be held in memory: as the recipe says, else where they take at
     /// most half of what is available.
     pub(super) fn fits(&self, label: &str, numbers: u64) -> bool {
@@ -217,11 +235,11 @@ impl Memory {
         }
         fits
     }
-}
 
-/// Where data is kept that had to be converted.
-pub(super) fn converted() -> Result<Converted> {
-    Ok(Converted::in_dir(cache_folder()?.join("converted")))
+    /// Where data is kept that had to be converted.
+    pub(super) fn converted(&self) -> Result<Converted> {
+        Ok(Converted::in_dir(cache_folder()?.join("converted")).stop_with(self.stop))
+    }
 }
 
 /// Adds what the samples are trained towards: whole numbers in one column are classes where the loss
@@ -230,8 +248,10 @@ pub(super) fn with_targets(
     samples: RecipeSamples,
     targets: &ArrayFile,
     are_classes: bool,
+    stop: &StopHandle,
 ) -> Result<RecipeSamples> {
-    let Array { shape, element, values } = targets.read()?;
+    let array = targets.clone().finite_only().stop_with(stop).read()?;
+    let Array { shape, element, values } = array;
     let row = shape.get(1..).unwrap_or_default();
     let is_column = matches!(row, [] | [1]);
     // Below 2²⁴ an f32 has every whole number.
@@ -266,6 +286,8 @@ fn open(path: &Path) -> Result<Vec<ArrayFile>> {
 pub(super) struct Parts {
     pub(super) train: (ArrayFile, ArrayFile),
     pub(super) test: Option<(ArrayFile, ArrayFile)>,
+    /// Why a test part that was begun is none: `` `data.npz` has x_test and no y_test ``.
+    pub(super) half_test: Option<String>,
 }
 
 impl Parts {
@@ -286,6 +308,12 @@ impl Parts {
                 }
             ))
         })?;
-        Ok(Self { train, test: pair("x_test", "y_test") })
+        let half = match (find("x_test"), find("y_test")) {
+            (Some(_), None) => Some("x_test and no y_test"),
+            (None, Some(_)) => Some("y_test and no x_test"),
+            _ => None,
+        };
+        let half_test = half.map(|half| format!("`{}` has {half}", path.display()));
+        Ok(Self { train, test: pair("x_test", "y_test"), half_test })
     }
 }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use refrain_burn::{AnyTensor, ArrayDataset, Batch, Targets};
 use refrain_core::{Dataset, Error, Part, Result, StopHandle, validation_split_at};
 use refrain_data::{
-    ArrayFile, CsvBatch, CsvOptions, CsvTable, Download, LabelledFiles, MnistFiles, Target,
-    cache_folder,
+    ArrayFile, CsvBatch, CsvOptions, CsvReader, CsvTable, Download, LabelledFiles, MnistFiles,
+    Target, cache_folder,
 };
 
-use arrays::{ArrayPreparation, Memory, Parts, converted, with_targets};
+use arrays::{ArrayPreparation, Parts, Reading, no_rows, with_targets};
 use read::{CsvSource, NpzSource, Source};
 
 pub use preparation::Preparation;
@@ -43,6 +43,8 @@ pub struct RecipeData {
     test: Option<RecipeSamples>,
     held_out: HeldOut,
     preparation: Preparation,
+    /// Why a test part that was begun is not used.
+    half_test: Option<String>,
 }
 
 /// What a run is validated on.
@@ -82,6 +84,11 @@ impl RecipeData {
     /// The test part where it is what the run is validated on.
     pub(super) fn validation_data(&self) -> Option<&RecipeSamples> {
         self.test.as_ref().filter(|_| self.held_out == HeldOut::Test)
+    }
+
+    /// Why a test part that was begun is not used.
+    pub(super) fn half_test(&self) -> Option<&str> {
+        self.half_test.as_deref()
     }
 
     /// How the data became what the model takes.
@@ -168,7 +175,7 @@ pub(super) struct Loading<'a> {
     pub(super) targets_are_numbers: bool,
     /// Whether a download shows its progress.
     pub(super) is_verbose: bool,
-    /// Ends a download.
+    /// Breaks off downloads, and reading and converting files.
     pub(super) stop: &'a StopHandle,
 }
 
@@ -188,12 +195,13 @@ struct Loaded {
     samples: RecipeSamples,
     test: Option<RecipeSamples>,
     preparation: Preparation,
+    half_test: Option<String>,
 }
 
 impl Data {
     /// Loads the samples.
     pub(super) fn load(&self, loading: &Loading<'_>) -> Result<RecipeData> {
-        let Loaded { samples, test, preparation } = match &self.source {
+        let Loaded { samples, test, preparation, half_test } = match &self.source {
             Source::Digits => digits()?,
             Source::Published { which, path, mirrors } => {
                 let folder = match path {
@@ -216,6 +224,9 @@ impl Data {
             None if test.is_some() => HeldOut::Test,
             None => {
                 let lacks = match &self.source {
+                    Source::Npz(_) if half_test.is_some() => {
+                        half_test.map(|half| format!(": {half}")).unwrap_or_default()
+                    }
                     Source::Npz(source) => format!(
                         ": `{}` needs both x_test and y_test",
                         loading.at(&source.path).display()
@@ -232,7 +243,7 @@ impl Data {
                 )));
             }
         };
-        Ok(RecipeData { samples, test, held_out, preparation })
+        Ok(RecipeData { samples, test, held_out, preparation, half_test })
     }
 
     fn load_mnist(&self, folder: &Path, loading: &Loading<'_>) -> Result<Loaded> {
@@ -242,21 +253,23 @@ impl Data {
             return Err(Error::data(format!("{} holds no images", images.label())));
         };
         let arrays = ArrayPreparation::grey_images(height, width, 255.0);
-        let memory = self.memory(loading);
+        let reading = self.reading(loading);
         let part = |files: &LabelledFiles| {
-            with_targets(arrays.samples(&files.images, &memory)?, &files.labels, true)
+            let samples = arrays.samples(&files.images, &reading)?;
+            with_targets(samples, &files.labels, true, loading.stop)
         };
         let samples = part(files.train_files())?;
         let test = files.test_files().map(part).transpose()?;
-        Ok(Loaded { samples, test, preparation: Preparation::arrays(arrays) })
+        Ok(Loaded { samples, test, preparation: Preparation::arrays(arrays), half_test: None })
     }
 
     fn load_npz(&self, source: &NpzSource, loading: &Loading<'_>) -> Result<Loaded> {
         let parts = Parts::find(&loading.at(&source.path))?;
         let arrays = self.arrays(source, &parts.train.0)?;
-        let memory = self.memory(loading);
+        let reading = self.reading(loading);
         let part = |(x, y): &(ArrayFile, ArrayFile)| {
-            with_targets(arrays.samples(x, &memory)?, y, loading.targets_are_classes)
+            let samples = arrays.samples(x, &reading)?;
+            with_targets(samples, y, loading.targets_are_classes, loading.stop)
         };
         let samples = part(&parts.train)?;
         let test = parts.test.as_ref().map(part).transpose()?;
@@ -275,18 +288,22 @@ impl Data {
                 kind(&samples)
             )));
         }
-        Ok(Loaded { samples, test, preparation: Preparation::arrays(arrays) })
+        let (preparation, half_test) = (Preparation::arrays(arrays), parts.half_test);
+        Ok(Loaded { samples, test, preparation, half_test })
     }
 
     fn load_csv(&self, source: &CsvSource, loading: &Loading<'_>) -> Result<Loaded> {
         let path = loading.at(&source.path);
-        let table = self.table(source, &path, loading)?;
-        let memory = self.memory(loading);
-        let samples = table_samples(&table, &path, &memory)?;
-        let test = source.test_path.as_ref();
-        let test = test.map(|test| table_samples(&table, &loading.at(test), &memory));
-        let test = test.transpose()?;
-        Ok(Loaded { samples, test, preparation: Preparation::table(table) })
+        let (table, rows) = self.table(source, &path, loading)?;
+        let reading = self.reading(loading);
+        let samples = table_samples(&table, &path, rows, &reading)?;
+        let test = source.test_path.as_ref().map(|test| {
+            let test = loading.at(test);
+            let rows = table.count_rows(&test, loading.stop)?;
+            table_samples(&table, &test, rows, &reading)
+        });
+        let (test, preparation) = (test.transpose()?, Preparation::table(table));
+        Ok(Loaded { samples, test, preparation, half_test: None })
     }
 
     /// What becomes of the rows of `x`.
@@ -300,7 +317,11 @@ impl Data {
     /// Whether files are read in the same way, wherever they are.
     pub(super) fn reads_as(&self, other: &Self) -> bool {
         match (&self.source, &other.source) {
-            (Source::Csv(a), Source::Csv(b)) => a.options == b.options,
+            (Source::Csv(a), Source::Csv(b)) => {
+                // What becomes of an unknown text changes no column: it may be said later.
+                let options = CsvOptions { unknown: b.options.unknown, ..a.options.clone() };
+                options == b.options
+            }
             (Source::Npz(a), Source::Npz(b)) => {
                 (a.scale, a.image_data_format) == (b.scale, b.image_data_format)
             }
@@ -308,21 +329,28 @@ impl Data {
         }
     }
 
-    /// What the columns of the training file are.
-    fn table(&self, source: &CsvSource, path: &Path, loading: &Loading<'_>) -> Result<CsvTable> {
+    /// What the columns of the training file are, and how many rows it has.
+    fn table(
+        &self,
+        source: &CsvSource,
+        path: &Path,
+        loading: &Loading<'_>,
+    ) -> Result<(CsvTable, usize)> {
         if let Some(table) = self.prepared.as_deref().and_then(Preparation::as_table) {
-            return Ok(table.clone());
+            let table = table.clone().unknown(source.options.unknown);
+            let rows = table.count_rows(path, loading.stop)?;
+            return Ok((table, rows));
         }
         let options = CsvOptions {
             targets_are_classes: loading.targets_are_classes,
             targets_are_numbers: loading.targets_are_numbers,
             ..source.options.clone()
         };
-        CsvTable::infer(path, &options, self.validation_split)
+        CsvTable::infer_with(path, &options, self.validation_split, loading.stop)
     }
 
-    fn memory(&self, loading: &Loading<'_>) -> Memory {
-        Memory { in_memory: self.in_memory, is_verbose: loading.is_verbose }
+    fn reading<'a>(&self, loading: &Loading<'a>) -> Reading<'a> {
+        Reading { in_memory: self.in_memory, is_verbose: loading.is_verbose, stop: loading.stop }
     }
 
     /// What is known of the data without loading it: the number of samples for training, with those
@@ -347,8 +375,8 @@ impl Data {
             }
             Source::Csv(source) => {
                 let path = loading.at(&source.path);
-                let table = self.table(source, &path, loading)?;
-                Ok((CsvTable::count_rows(&path, &source.options)?, vec![table.width()]))
+                let (table, rows) = self.table(source, &path, loading)?;
+                Ok((rows, vec![table.width()]))
             }
             Source::Digits => {
                 let digits = refrain_data::digits()?;
@@ -362,8 +390,9 @@ impl Data {
     pub(super) fn bytes_in_memory(&self, samples: usize, sample_shape: &[usize]) -> u64 {
         let numbers =
             sample_shape.iter().fold(samples as u64, |n, &axis| n.saturating_mul(axis as u64));
-        let memory = Memory { in_memory: self.in_memory, is_verbose: false };
-        if memory.fits("", numbers) { numbers.saturating_mul(size_of::<f32>() as u64) } else { 0 }
+        let stop = &StopHandle::default();
+        let reading = Reading { in_memory: self.in_memory, is_verbose: false, stop };
+        if reading.fits("", numbers) { numbers.saturating_mul(size_of::<f32>() as u64) } else { 0 }
     }
 
     pub(super) fn reads_files(&self) -> bool {
@@ -388,19 +417,26 @@ impl Data {
         ["data.path", "data.test_path", "data.url", "data.in_memory"];
 }
 
-fn table_samples(table: &CsvTable, path: &Path, memory: &Memory) -> Result<RecipeSamples> {
-    // A line holds at least a byte and a delimiter for each number, but for what is one-hot.
-    let bytes = path.metadata().map_err(|e| Error::file("read", path, e))?.len();
-    let rows = bytes / (table.columns.len() as u64 * 2).max(1);
-    let most_numbers = rows.saturating_mul(table.width() as u64);
+/// The `rows` rows of a table as samples.
+fn table_samples(
+    table: &CsvTable,
+    path: &Path,
+    rows: usize,
+    reading: &Reading<'_>,
+) -> Result<RecipeSamples> {
+    let numbers = (rows as u64).saturating_mul(table.width() as u64);
     let shape = [table.width()];
     let label = format!("`{}`", path.display());
-    let (samples, targets) = if memory.fits(&label, most_numbers) {
-        let CsvBatch { inputs, targets, .. } = table.read(path)?;
+    if rows == 0 {
+        return Err(no_rows(&label));
+    }
+    let (samples, targets) = if reading.fits(&label, numbers) {
+        let mut reader = CsvReader::open(table, path)?.stop_with(reading.stop);
+        let CsvBatch { inputs, targets, .. } = reader.next_rows(usize::MAX)?;
         (ArrayDataset::new(&shape, inputs)?, targets)
     } else {
-        let (rows, targets) = converted()?.csv(table, path)?;
-        (ArrayDataset::from_rows(&shape, rows)?, targets)
+        let (rows, targets) = reading.converted()?.csv(table, path)?;
+        (ArrayDataset::from_rows_with(&shape, rows, reading.stop)?, targets)
     };
     match &table.target {
         Target::None => Ok(samples),
@@ -418,5 +454,6 @@ fn digits() -> Result<Loaded> {
         samples: ArrayDataset::new(&digits.shape, digits.pixels)?.labels(digits.labels)?,
         test: None,
         preparation: Preparation::arrays(ArrayPreparation::grey_images(height, width, 16.0)),
+        half_test: None,
     })
 }

@@ -132,7 +132,8 @@ impl Preparation {
     /// data, or samples as the model takes them.
     ///
     /// # Errors
-    /// When the file cannot be read, or does not fit the model, naming line and column, or both shapes.
+    /// When the file cannot be read, or does not fit the model, naming line and column, or both shapes;
+    /// when a number is NaN or infinite, naming row and column.
     pub fn each_batch(
         &self,
         path: &Path,
@@ -210,7 +211,7 @@ impl Preparation {
             Inputs::Table { sample_shape: [width], .. } => &ArrayPreparation::rows(*width),
         };
         let is_as_trained = arrays.check(array)?;
-        array.each_rows(most, |mut values| {
+        array.clone().finite_only().each_rows(most, |mut values| {
             arrays.prepare(array, &mut values, is_as_trained);
             f(ArrayDataset::new(&arrays.sample_shape, values)?)
         })

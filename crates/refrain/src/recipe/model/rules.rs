@@ -36,6 +36,7 @@ pub(super) fn regularizer(entry: &Entry<'_, '_>, key: &'static str) -> Result<Op
     let look_up = |value: &Value<'_>| {
         value.look_up("regularizer", Regularizer::NAMES, Regularizer::from_name)
     };
+    value.name_or_table("{ type = \"l2\", l2 = 0.001 }")?;
     if !value.is_table() {
         return look_up(&value).map(Some);
     }
@@ -61,6 +62,7 @@ pub(super) fn constraint(entry: &Entry<'_, '_>, key: &'static str) -> Result<Opt
     };
     let look_up =
         |value: &Value<'_>| value.look_up("constraint", Constraint::NAMES, Constraint::from_name);
+    value.name_or_table("{ type = \"max_norm\", max_value = 3.0 }")?;
     if !value.is_table() {
         return look_up(&value).map(Some);
     }
