@@ -280,3 +280,25 @@ fn by_the_clock_one_is_due_when_the_time_has_passed() {
         assert!(expected.contains(&taken), "{seconds}: {taken}");
     }
 }
+
+#[test]
+fn after_the_last_epoch_only_the_end_is_left() {
+    let place = tempfile::tempdir().unwrap();
+    let (console, lines) = Console::memory();
+    let trainer = || {
+        let checkpoints = Checkpoints::in_dir(place.path()).every(Every::Epochs(1)).wait(true);
+        Trainer::new(script().learner(), 0.1).checkpoints(checkpoints)
+    };
+    assert_eq!(fit(&mut trainer()), Ending::Completed);
+    let mut resumed = trainer().console(console);
+    resumed.resume().unwrap();
+    let script = script();
+    let (data, validation) = (script.samples(BATCHES), script.samples(2));
+    let options = Fit::epochs(EPOCHS).batch_size(1).validation_data(&validation).verbose(1);
+    resumed.fit(&data, options).unwrap();
+    let lines = lines.contents();
+    assert!(
+        lines.contains("resuming after epoch 6, the last (step 60) from checkpoint"),
+        "{lines}"
+    );
+}

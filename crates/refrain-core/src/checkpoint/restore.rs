@@ -187,7 +187,7 @@ impl<L: Learner> Trainer<L> {
             None if self.checkpoints.is_none() => Some(self.recover(&options)?),
             given => given,
         };
-        let Some(Resumption { store, mut loaded, point, has_begun }) = resumption else {
+        let Some(Resumption { store, mut loaded, mut point, has_begun }) = resumption else {
             let Checkpoints { folder, keep, overwrite, .. } = &options;
             let prepare = || prepare.map_or(Ok(()), |prepare| prepare(&self.files));
             let store = Store::begin(&self.files, folder, *keep, *overwrite, prepare)?;
@@ -195,6 +195,7 @@ impl<L: Learner> Trainer<L> {
             let saving = Saving::new(options, config, Saver::new(store));
             return Ok(Some(Opened { saving, loaded: None, prepare: None, records }));
         };
+        point.planned = Some(epochs.epochs());
         let changes = point.changes(&config);
         if !changes.is_empty() && !options.accept_changes {
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
