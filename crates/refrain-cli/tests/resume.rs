@@ -541,6 +541,10 @@ fn what_a_run_does_anyway_is_no_change_when_it_is_written_out() {
         "compile.loss={ type = \"sparse_categorical_crossentropy\", from_logits = false }",
         "model.layers.1.use_bias=true",
         "model.layers.1.kernel_initializer=\"glorot_uniform\"",
+        "callbacks.0.factor=0.1",
+        "callbacks.0.cooldown=0",
+        "callbacks.2.append=false",
+        "callbacks.3.min_delta=0",
     ];
     let sets: Vec<&str> = same.iter().flat_map(|set| ["--set", *set]).collect();
     let args = [&["train", "--dir", "run", "--resume"], &sets[..]].concat();
