@@ -409,6 +409,7 @@ fn a_run_that_is_refused_leaves_nothing_behind() {
         &["--set", "compile.loss=mse"],
         &["--set", "callbacks.3.monitor=nothing"],
         &["--set", "callbacks.1.log_file=run.lock"],
+        &["--set", "callbacks.1.log_file=data.json"],
         &["--set", "callbacks.1.log_file=quarantine/log.json"],
         &["--set", "checkpoint.keep=0"],
         &["--set", "checkpoint.on_failure=stop"],

@@ -11,8 +11,9 @@ use crate::files::Files;
 use crate::options::{Data, Document, Entry, Node, Section, Value};
 
 /// Files of the run directory that no callback may write.
-const RESERVED: [&str; 7] = [
+const RESERVED: [&str; 8] = [
     "recipe.toml",
+    "data.json",
     "summary.json",
     "model.safetensors",
     "journal.jsonl",

@@ -53,7 +53,7 @@ pub use saved_files::SavedFile;
 pub use step_lr_scheduler::StepLrScheduler;
 pub use stochastic_weight_averaging::{StochasticWeightAveraging, StochasticWeightAveragingState};
 pub use swap_ema_weights::{SwapEmaWeights, SwapEmaWeightsState};
-pub use tensor_board::{HyperParameter, TensorBoard, TensorBoardState, UpdateFreq};
+pub use tensor_board::{EventRecords, HyperParameter, TensorBoard, TensorBoardState, UpdateFreq};
 pub use terminate_on_nan::{TerminateOnNan, TerminateOnNanState};
 pub use throughput_monitor::ThroughputMonitor;
 pub use time_limit::{TimeLimit, TimeLimitState};
