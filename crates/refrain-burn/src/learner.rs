@@ -102,6 +102,11 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
         self.model.map(|model| model.valid()).ok_or_else(lost_model)
     }
 
+    /// What the optimizer multiplies the loss by, where it does.
+    pub fn loss_scale(&self) -> Option<&LossScale> {
+        self.optimizer.current_loss_scale()
+    }
+
     /// How many numbers the optimizer will remember once it has made a step; known before.
     ///
     /// # Errors

@@ -18,6 +18,7 @@
 mod args;
 mod claim;
 mod commands;
+mod noted;
 mod output;
 mod resume;
 mod run_folder;

@@ -9,13 +9,14 @@ use refrain::checkpoint::{
 };
 use refrain::files::Files;
 use refrain::weights::Weights;
-use refrain::{Error, Preparation, Recipe, Registry, Result, StopHandle};
+use refrain::{Error, Recipe, Registry, Result, StopHandle};
 
 use crate::args::TrainArgs;
 use crate::commands::load;
 use crate::output::{complain, count};
-use crate::run_folder::{DATA, RunFolder, has_held_run, without_journal};
+use crate::run_folder::{RunFolder, has_held_run, without_journal};
 use crate::run_state::State;
+use crate::saved_model::preparation;
 
 /// What `--resume` has found.
 pub(crate) enum Found {
@@ -98,15 +99,17 @@ fn in_folder(args: &TrainArgs, registry: &Arc<Registry>, dir: &Path) -> Result<F
 /// The recipe with its data read as the run has noted it, where the run has weights that were trained
 /// so, and the recipe reads it with the run's options.
 fn as_prepared(recipe: Recipe, registry: &Arc<Registry>, run: &RunReport) -> Result<Recipe> {
-    let noted = run.folder.join(DATA);
     let is_checkpoint = |entry: &Entry| matches!(entry.record, Record::Checkpoint { .. });
-    if !run.journal.entries.iter().any(is_checkpoint) || !Files::default().exists(&noted)? {
+    if !run.journal.entries.iter().any(is_checkpoint) {
         return Ok(recipe);
     }
     let own = Recipe::load_with(registry, &own_recipe(&run.folder), &[]);
-    Ok(match own.is_ok_and(|own| own.reads_data_as(&recipe)) {
-        true => recipe.prepared_as(Preparation::load(&noted)?),
-        false => recipe,
+    if !own.is_ok_and(|own| own.reads_data_as(&recipe)) {
+        return Ok(recipe);
+    }
+    Ok(match preparation(&run.folder, Some(run))? {
+        Some(noted) => recipe.prepared_as(noted),
+        None => recipe,
     })
 }
 

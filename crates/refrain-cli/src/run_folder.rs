@@ -11,7 +11,9 @@ use crate::claim::{claim, is_free, withdraw};
 
 /// Whatever of these a folder holds, it holds a run.
 const SIGNS: [&str; 5] =
-    ["recipe.toml", "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
+    [RECIPE, "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
+/// The recipe as used.
+pub(crate) const RECIPE: &str = "recipe.toml";
 /// How the run's data became inputs, where they come from outside.
 pub(crate) const DATA: &str = "data.json";
 /// Written at the end of a run.
@@ -139,14 +141,14 @@ impl RunFolder {
         if let Some(data) = data {
             replace(files, &self.file(DATA), data)?;
         }
-        replace(files, &self.file("recipe.toml"), recipe)
+        replace(files, &self.file(RECIPE), recipe)
     }
 
     /// Removes what the run before wrote, and nothing else.
     fn clear(&self, files: &Files) -> Result {
         let own = [self.file("model.safetensors"), self.file(DATA)];
         // A recipe that this version cannot read keeps its callbacks' files: better too many.
-        let outputs = Recipe::load_with(&self.registry, &self.file("recipe.toml"), &[])
+        let outputs = Recipe::load_with(&self.registry, &self.file(RECIPE), &[])
             .and_then(|recipe| recipe.outputs(self.path()))
             .unwrap_or_default();
         let is_ours = |file: &PathBuf| file.starts_with(self.path()) && !file.is_dir();

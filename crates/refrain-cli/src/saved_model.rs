@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use refrain::checkpoint::{CheckpointReport, Newest, inspect, newest};
+use refrain::checkpoint::{CheckpointReport, Newest, RunReport, inspect, newest};
 use refrain::files::Files;
 use refrain::weights::Weights;
 use refrain::{Error, Preparation, Recipe, RecipeData, Registry, Result};
 
+use crate::noted;
 use crate::output::complain;
 use crate::run_folder::{DATA, holds_run};
 use crate::run_state::State;
@@ -30,9 +31,9 @@ impl SavedModel {
     /// # Errors
     /// When the folder holds no run, or its recipe or its weights cannot be read.
     pub(crate) fn of_run(registry: &Arc<Registry>, folder: &Path) -> Result<Self> {
-        let recipe = recipe(registry, folder)?;
         let files = Files::default();
         let run = inspect(&files, folder)?;
+        let recipe = recipe(registry, folder, run.as_ref())?;
         let checkpoints = match run {
             Some(_) => newest(&files, folder)?,
             None => Newest::default(),
@@ -44,8 +45,9 @@ impl SavedModel {
         // are those of its end before.
         let is_final = has("model.safetensors")? && (has("summary.json")? || whole.is_none());
         let weights = if is_final {
-            let file = folder.join("model.safetensors");
-            Weights::load(&file).map_err(|error| {
+            const MODEL: &str = "model.safetensors";
+            let noted = run.as_ref().map_or(Ok(()), |run| noted::check(&files, run, MODEL));
+            noted.and_then(|()| Weights::load(&folder.join(MODEL))).map_err(|error| {
                 let dir = folder.display();
                 error.context(format!(
                     "the run's final weights cannot be read (`refrain verify --dir {dir}` looks at \
@@ -84,14 +86,13 @@ impl SavedModel {
 }
 
 /// The run's own recipe, its data read as the run has noted it. The file of its initial weights is not needed any more.
-fn recipe(registry: &Arc<Registry>, folder: &Path) -> Result<Recipe> {
+fn recipe(registry: &Arc<Registry>, folder: &Path, run: Option<&RunReport>) -> Result<Recipe> {
     let file = folder.join("recipe.toml");
     if Files::default().exists(&file)? {
         let recipe = Recipe::load_with(registry, &file, &[])?.without_weights_file();
-        let noted = folder.join(DATA);
-        return Ok(match Files::default().exists(&noted)? {
-            true => recipe.prepared_as(Preparation::load(&noted)?),
-            false => recipe,
+        return Ok(match preparation(folder, run)? {
+            Some(noted) => recipe.prepared_as(noted),
+            None => recipe,
         });
     }
     let name = folder.display();
@@ -99,6 +100,22 @@ fn recipe(registry: &Arc<Registry>, folder: &Path) -> Result<Recipe> {
         true => format!("`{name}` holds a run whose recipe.toml is missing; put it back"),
         false => format!("`{name}` holds no run; `refrain runs` lists runs"),
     }))
+}
+
+/// How the run's data became inputs, where the run has noted it.
+///
+/// # Errors
+/// When the note cannot be read, or is not as it was written.
+pub(crate) fn preparation(folder: &Path, run: Option<&RunReport>) -> Result<Option<Preparation>> {
+    let (files, file) = (Files::default(), folder.join(DATA));
+    if !files.exists(&file)? {
+        return Ok(None);
+    }
+    if let Some(run) = run {
+        noted::check(&files, run, DATA)
+            .map_err(|error| error.context(format!("`{}`", file.display())))?;
+    }
+    Preparation::load(&file).map(Some)
 }
 
 /// The weights of the newest checkpoint that is whole.

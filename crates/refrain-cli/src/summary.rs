@@ -17,6 +17,9 @@ pub(crate) struct Summary {
     seconds: f64,
     parameters: usize,
     history: Map<String, Value>,
+    /// What the loss was multiplied by at last, and the steps that were not made, where it follows the
+    /// gradients.
+    loss_scale: Option<(f64, u64)>,
     /// Callbacks that failed and were disabled, with their errors.
     disabled: Vec<(String, String)>,
 }
@@ -51,6 +54,11 @@ impl Summary {
             seconds,
             parameters,
             history: columns(history),
+            loss_scale: trainer
+                .learner()
+                .loss_scale()
+                .filter(|scale| scale.is_dynamic())
+                .map(|scale| (scale.factor(), scale.skipped_steps())),
             disabled: trainer
                 .disabled()
                 .map(|(name, error)| (name.to_owned(), error.to_string()))
@@ -70,6 +78,9 @@ impl Summary {
             "parameters": self.parameters,
             "history": self.history,
         });
+        if let Some((factor, skipped)) = self.loss_scale {
+            json["loss_scale"] = json!({ "factor": factor, "skipped_steps": skipped });
+        }
         if !self.disabled.is_empty() {
             json["disabled"] = self
                 .disabled
@@ -95,6 +106,13 @@ impl Summary {
             self.seconds,
             self.learning_rate,
         );
+        if let Some((factor, skipped)) = self.loss_scale {
+            let plural = if skipped == 1 { "" } else { "s" };
+            text.push_str(&format!(
+                "\nLoss scale {factor:?}; {skipped} step{plural} left out, whose gradients were not \
+                 finite"
+            ));
+        }
         for (name, error) in &self.disabled {
             text.push_str(&format!("\nCallback {} was disabled: {error}", Escaped(name)));
         }

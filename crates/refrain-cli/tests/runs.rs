@@ -19,7 +19,8 @@ fn each_run_has_a_line_with_its_state() {
     place.run(&["train", "--verbose", "0"]).ok();
     let two = ["--verbose", "0", "--set", "fit.epochs=2"];
     place.run(&[&["train"], &two[..]].concat()).ok();
-    place.start(&["train"], "Epoch 2/").kill();
+    let long = ["--set", "fit.epochs=100000", "--set", "callbacks.2.patience=100000"];
+    place.start(&[&["train"], &long[..]].concat(), "Epoch 2/").kill();
     let wrong = "callbacks=[{ type = \"json_training_logger\", log_file = \"log.json\", on_failure = \"abort\" }]";
     // A folder where the log should be replaced makes the callback fail in the run.
     let set = ["--dir", "runs/failed", "--set", wrong, "--set", "fit.epochs=100000"];
@@ -30,9 +31,7 @@ fn each_run_has_a_line_with_its_state() {
         let _ = fs::remove_file(&log);
     }
     assert_eq!(failing.done().status, 1);
-    let set =
-        ["--dir", "runs/now", "--set", "fit.epochs=100000", "--set", "callbacks.2.patience=100000"];
-    let now = place.start(&[&["train"], &set[..]].concat(), "Epoch 2/");
+    let now = place.start(&[&["train", "--dir", "runs/now"], &long[..]].concat(), "Epoch 2/");
 
     let seen = lines(&place, &[]);
     let column = |line: &str, n: usize| -> String {

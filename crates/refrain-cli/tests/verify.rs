@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use common::Place;
@@ -96,6 +97,122 @@ fn damage_to_any_file_is_found_and_named() {
     assert!(verify(&place, 1)["found"][0]["text"] == "damaged: it is missing");
 }
 
+/// A recipe that leaves every kind of file.
+const ALL_FILES: &str = r#"
+name = "all"
+data = { source = "csv", path = "t.csv", target = "y" }
+model = { layers = [{ type = "dense", units = 1 }] }
+compile = { optimizer = { type = "adam", learning_rate = 0.01 }, loss = "mse" }
+fit = { epochs = 3, batch_size = 4 }
+callbacks = [
+  { type = "json_training_logger", log_file = "log.json" },
+  { type = "csv_logger", filename = "log.csv" },
+  { type = "model_checkpoint", filepath = "best.safetensors", monitor = "loss", save_best_only = true },
+  { type = "tensor_board", log_dir = "board" },
+  { type = "training_plot", file = "picture.png" },
+]
+"#;
+
+fn with_all_files() -> Place {
+    let place = Place::new();
+    let rows: String = (0..12).map(|x| format!("{x},{}\n", 2 * x)).collect();
+    place.write("t.csv", format!("x,y\n{rows}"));
+    place.write("x.toml", ALL_FILES);
+    place
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_of_a_run_is_found() {
+    let place = with_all_files();
+    place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
+    verify(&place, 0);
+    let mut kinds = BTreeSet::new();
+    for (path, good) in place.contents("run") {
+        let name = path.strip_prefix(place.path("run")).unwrap().to_str().unwrap().to_owned();
+        if name == "run.lock" {
+            // Its bytes say nothing.
+            continue;
+        }
+        let what = match name.split_once('/') {
+            Some(("checkpoints", rest)) => format!("checkpoints/{}", &rest[..6]),
+            Some((folder, _)) => folder.to_owned(),
+            None => name.clone(),
+        };
+        // A last record without its line end counts as cut off by a kill, and that is told.
+        let n = if name == "journal.jsonl" { good.len() - 1 } else { good.len() };
+        let last = 8 * n - 1;
+        // The ends, and places between them.
+        for bit in (0..6).map(|n| last * n / 5) {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, bad).unwrap();
+            let seen = verify(&place, 1);
+            let found = seen["found"].as_array().unwrap();
+            let is_found = found.iter().any(|f| f["what"] == *what && f["damaged"] == true);
+            assert!(is_found, "{name}, bit {bit}: {seen:#}");
+        }
+        fs::write(&path, good).unwrap();
+        kinds.insert(what);
+    }
+    verify(&place, 0);
+    let outside = [
+        "best.safetensors",
+        "board",
+        "data.json",
+        "journal.jsonl",
+        "log.csv",
+        "log.json",
+        "model.safetensors",
+        "picture.png",
+        "recipe.toml",
+        "summary.json",
+    ];
+    assert!(outside.iter().all(|name| kinds.contains(*name)), "{kinds:?}");
+}
+
+#[test]
+fn damaged_weights_and_notes_are_not_used() {
+    let place = with_all_files();
+    place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
+    let predict = ["predict", "--dir", "run", "--input", "t.csv"];
+    let evaluate = ["evaluate", "--dir", "run"];
+    place.run(&predict).ok();
+    for name in ["run/model.safetensors", "run/data.json"] {
+        let path = place.path(name);
+        let good = fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        // A number in it, and white space: both can be read.
+        *bad.last_mut().unwrap() ^= if name.ends_with("json") { b'\n' ^ b' ' } else { 1 };
+        fs::write(&path, &bad).unwrap();
+        for command in [&predict[..], &evaluate[..]] {
+            place.run(command).fails(1, &["does not hold what the run wrote"]);
+        }
+        fs::write(&path, good).unwrap();
+    }
+    place.run(&predict).ok();
+    // A run that has no notes, as those of earlier versions.
+    fs::remove_file(place.path("run/journal.jsonl")).unwrap();
+    place.run(&predict).ok();
+}
+
+#[test]
+fn what_a_killed_run_has_written_is_no_damage() {
+    let place = with_all_files();
+    let train = ["train", "x.toml", "--dir", "run"];
+    place.run(&[&train[..], &["--verbose", "0"]].concat()).ok();
+    verify(&place, 0);
+    // Goes on with other epochs in the recipe and newer files of callbacks, and is killed.
+    let set = ["--resume", "--set", "fit.epochs=100000"];
+    let run = place.start(&[&train[..], &set[..]].concat(), "Epoch 9/");
+    run.kill();
+    let seen = verify(&place, 0);
+    assert_eq!(seen["state"], "killed", "{seen:#}");
+    // Its own files are still compared.
+    let path = place.path("run/data.json");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + " ").unwrap();
+    verify(&place, 1);
+}
+
 #[test]
 fn what_kills_leave_is_named_and_is_no_damage() {
     let place = Place::new();
@@ -180,12 +297,12 @@ fn a_folder_that_a_callback_writes_into_is_looked_at_file_by_file() {
 #[test]
 fn a_log_that_lacks_epochs_is_told_and_is_no_damage() {
     let place = Place::new();
-    place.run(&["train", "--dir", "run", "--verbose", "0", "--set", "fit.epochs=3"]).ok();
-    let mut log = place.json("run/experiment_log.json");
-    log.as_array_mut().unwrap().pop();
-    place.write("run/experiment_log.json", log.to_string());
+    // What a killed process has logged was not noted: any log that parses may be its.
+    let args = ["train", "--dir", "run", "--set", "fit.epochs=100000"];
+    place.start(&args, "Epoch 5/").kill();
+    place.write("run/experiment_log.json", "[]");
     let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
-    assert!(seen.contains("experiment_log.json: 2 epochs; the journal has 3\n"), "{seen}");
+    assert!(seen.contains("experiment_log.json: 0 epochs; the journal has "), "{seen}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Callbacks by the names that recipes use.
 
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::callback::{Callback, OnFailure};
@@ -7,11 +8,12 @@ use crate::callbacks;
 use crate::combinators::CallbackExt as _;
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::options::{Section, Value};
+use crate::options::{Data, Document, Entry, Node, Section, Value};
 
 /// Files of the run directory that no callback may write.
-const RESERVED: [&str; 7] = [
+const RESERVED: [&str; 8] = [
     "recipe.toml",
+    "data.json",
     "summary.json",
     "model.safetensors",
     "journal.jsonl",
@@ -149,10 +151,18 @@ pub struct CallbackRegistry {
     entries: Vec<Registered>,
 }
 
+/// All that a callback's options amount to, as text.
+type Describe = Box<dyn Fn(&Section<'_>, &BuildContext<'_>) -> Result<String> + Send + Sync>;
+
+/// Keys of an entry that the registry reads itself, around the callback.
+const WRAPPERS: [&str; 8] =
+    ["background", "every", "every_steps", "every_seconds", "after", "once", "name", "on_failure"];
+
 struct Registered {
     name: String,
     example: &'static str,
     build: Build,
+    describe: Option<Describe>,
 }
 
 impl CallbackRegistry {
@@ -170,7 +180,17 @@ impl CallbackRegistry {
     pub fn with<C: FromOptions>(self) -> Self {
         let build: Build =
             Box::new(|options, context| Ok(Box::new(C::from_options(options, context)?)));
-        self.add(C::NAME, C::EXAMPLE, build)
+        self.add(C::NAME, C::EXAMPLE, build, None)
+    }
+
+    /// As [`with`](Self::with), for a type whose `Debug` shows all that its options say: an option that
+    /// is written out with its default is then [known](Self::defaults) to say nothing.
+    pub fn with_comparable<C: FromOptions + fmt::Debug>(self) -> Self {
+        let build: Build =
+            Box::new(|options, context| Ok(Box::new(C::from_options(options, context)?)));
+        let describe: Describe =
+            Box::new(|options, context| Ok(format!("{:?}", C::from_options(options, context)?)));
+        self.add(C::NAME, C::EXAMPLE, build, Some(describe))
     }
 
     /// Adds a callback that a closure builds; one of the same name is replaced.
@@ -178,13 +198,19 @@ impl CallbackRegistry {
     where
         F: Fn(&Section<'_>, &BuildContext<'_>) -> Result<Box<dyn Callback>> + Send + Sync + 'static,
     {
-        self.add(name, "", Box::new(build))
+        self.add(name, "", Box::new(build), None)
     }
 
-    fn add(mut self, name: impl Into<String>, example: &'static str, build: Build) -> Self {
+    fn add(
+        mut self,
+        name: impl Into<String>,
+        example: &'static str,
+        build: Build,
+        describe: Option<Describe>,
+    ) -> Self {
         let name = name.into();
         self.entries.retain(|entry| entry.name != name);
-        self.entries.push(Registered { name, example, build });
+        self.entries.push(Registered { name, example, build, describe });
         self
     }
 
@@ -220,6 +246,52 @@ impl CallbackRegistry {
         // What is left to check needs no place more precise than the section.
         callback.check().map_err(|e| section.error(e))?;
         Ok(callback)
+    }
+
+    /// The options of an entry of `[[callbacks]]` that have their defaults: without them it is the
+    /// same callback. None where that is not known: of types that are not
+    /// [comparable](Self::with_comparable), of the keys of wrappers, and of an entry that
+    /// [cannot be built](Self::build).
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::options::Document;
+    /// use refrain_core::{BuildContext, CallbackRegistry};
+    ///
+    /// let entry = serde_json::json!({ "type": "early_stopping", "patience": 0, "baseline": 0.5 });
+    /// let document = Document::from_json("my recipe", &entry);
+    /// let registry = CallbackRegistry::builtin();
+    /// assert_eq!(registry.defaults(document.node(), &BuildContext::default()), ["patience"]);
+    /// ```
+    pub fn defaults(&self, entry: &Node, context: &BuildContext<'_>) -> Vec<String> {
+        let Data::Table(options) = &entry.data else {
+            return Vec::new();
+        };
+        let meaning = |options: &[Entry]| {
+            let table = Node { at: entry.at, data: Data::Table(options.to_vec()) };
+            let document = Document::new("", "", table);
+            let section = document.root().ok()?;
+            let kind = section.get("type")?.str().ok()?.to_owned();
+            let registered = self.entries.iter().find(|entry| entry.name == kind)?;
+            registered.describe.as_ref()?(&section, context).ok()
+        };
+        let Some(whole) = meaning(options) else {
+            return Vec::new();
+        };
+        let (mut kept, mut defaults) = (options.clone(), Vec::new());
+        for Entry { key, .. } in options {
+            if key == "type" || WRAPPERS.contains(&key.as_str()) {
+                continue;
+            }
+            let without: Vec<Entry> =
+                kept.iter().filter(|entry| entry.key != *key).cloned().collect();
+            // One after the other: a default may follow from another option.
+            if meaning(&without).as_ref() == Some(&whole) {
+                kept = without;
+                defaults.push(key.clone());
+            }
+        }
+        defaults
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::callback::Callback;
 use crate::check;
-use crate::checkpoint::{Checkpoints, Prepare, Resumption, SaveHandle, Saving};
+use crate::checkpoint::{Checkpoints, Part, Prepare, Resumption, SaveHandle, Saving};
 use crate::console::Console;
 use crate::costs::Costs;
 use crate::dataset::Dataset;
@@ -75,6 +75,8 @@ pub struct Trainer<L: Learner> {
     pub(crate) rollbacks: usize,
     /// What is to be done in the folder before the next `fit` writes into it.
     pub(crate) prepare: Option<Prepare>,
+    /// What files of the program's own in that folder will hold.
+    pub(crate) notes: Vec<Part>,
     /// The folder of the run that has ended, where it stays held.
     pub(crate) held: Option<Saving>,
 }
@@ -124,6 +126,7 @@ impl<L: Learner> Trainer<L> {
             is_resumed: false,
             rollbacks: 0,
             prepare: None,
+            notes: Vec::new(),
             held: None,
         }
     }

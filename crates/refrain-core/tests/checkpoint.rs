@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use refrain_core::callbacks::{EarlyStopping, JsonTrainingLogger, ReduceLrOnPlateau};
-use refrain_core::checkpoint::{Checkpoints, Every, JournalText, OnSaveFailure, Record};
+use refrain_core::checkpoint::{Checkpoints, Every, JournalText, OnSaveFailure, Part, Record};
 use refrain_core::console::Console;
 use refrain_core::files::{Disk as _, Files};
 use refrain_core::testing::{
@@ -279,4 +279,72 @@ fn by_the_clock_one_is_due_when_the_time_has_passed() {
         let taken = taken.count();
         assert!(expected.contains(&taken), "{seconds}: {taken}");
     }
+}
+
+/// Notes on files are durable before the files are written, also of a run that goes on; and after its
+/// end, where the folder is held.
+#[test]
+fn files_are_noted_before_they_are_written() {
+    let noted = |folder: &Path| -> Vec<Part> {
+        let bytes = std::fs::read(folder.join("journal.jsonl")).unwrap_or_default();
+        let files = JournalText::parse(&bytes).entries.into_iter().filter_map(|entry| {
+            let Record::Files { files } = entry.record else { return None };
+            Some(files)
+        });
+        files.flatten().collect()
+    };
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("run");
+    let part = |text: &str| Part::of("notes.txt", text.as_bytes());
+    let with_notes = |text: &'static str, batches: usize| {
+        let stop = StopHandle::default();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let prepare = {
+            let (seen, folder) = (Arc::clone(&seen), folder.clone());
+            move |files: &Files| {
+                *seen.lock().unwrap() = noted(&folder);
+                files.write_atomically(&folder.join("notes.txt"), text.as_bytes())
+            }
+        };
+        let mut trainer = Trainer::new(script().learner(), 0.1)
+            .checkpoints(Checkpoints::in_dir(&folder).wait(true).hold(true))
+            .stop_with(stop.clone())
+            .prepare_folder(prepare)
+            .callback(StopAfter(batches, stop));
+        trainer.note_files(vec![part(text)]).unwrap();
+        (trainer, seen)
+    };
+    let (mut first, _) = with_notes("one", BATCHES + 3);
+    assert_eq!(fit(&mut first), Ending::Interrupted);
+    assert_eq!(noted(&folder), [part("one")]);
+    drop(first);
+
+    let (mut second, seen) = with_notes("two", usize::MAX);
+    second.resume().unwrap();
+    assert_eq!(fit(&mut second), Ending::Completed);
+    assert_eq!(*seen.lock().unwrap(), [part("one"), part("two")]);
+    second.note_files(vec![part("three")]).unwrap();
+    assert_eq!(noted(&folder), [part("one"), part("two"), part("three")]);
+}
+
+#[test]
+fn after_the_last_epoch_only_the_end_is_left() {
+    let place = tempfile::tempdir().unwrap();
+    let (console, lines) = Console::memory();
+    let trainer = || {
+        let checkpoints = Checkpoints::in_dir(place.path()).every(Every::Epochs(1)).wait(true);
+        Trainer::new(script().learner(), 0.1).checkpoints(checkpoints)
+    };
+    assert_eq!(fit(&mut trainer()), Ending::Completed);
+    let mut resumed = trainer().console(console);
+    resumed.resume().unwrap();
+    let script = script();
+    let (data, validation) = (script.samples(BATCHES), script.samples(2));
+    let options = Fit::epochs(EPOCHS).batch_size(1).validation_data(&validation).verbose(1);
+    resumed.fit(&data, options).unwrap();
+    let lines = lines.contents();
+    assert!(
+        lines.contains("resuming after epoch 6, the last (step 60) from checkpoint"),
+        "{lines}"
+    );
 }

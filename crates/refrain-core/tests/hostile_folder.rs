@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use refrain_core::callbacks::LambdaCallback;
-use refrain_core::checkpoint::{Checkpoints, ResumePoint, inspect, verify};
+use refrain_core::checkpoint::{Checkpoints, ResumePoint, inspect, remains, verify};
 use refrain_core::files::Files;
 use refrain_core::testing::{Script, ScriptLearner};
 use refrain_core::{Fit, Result, Trainer};
@@ -198,6 +198,40 @@ fn what_the_run_did_not_make_stays() {
 }
 
 /// Changes the manifest of checkpoint 2, and seals it again.
+/// What killed processes leave beside files has a name that nothing else has, and is removed; what is
+/// only like it, or another run's, is not.
+#[test]
+fn only_what_killed_processes_left_is_removed() {
+    let folder = folder();
+    let run = run(&folder);
+    fs::create_dir_all(run.join("logs/deep")).unwrap();
+    fs::create_dir(run.join("other")).unwrap();
+    let left = [".refrain-12-3.tmp", "logs/.refrain-1-0.tmp", "logs/deep/.refrain-9-99.tmp"];
+    let kept = [
+        ".refrain--3.tmp",
+        ".refrain-12-.tmp",
+        ".refrain-12.tmp",
+        ".refrain-x-3.tmp",
+        ".refrain-12-x.tmp",
+        ".refrain-12-3.new",
+        "refrain-12-3.tmp",
+        "logs/notes.txt",
+        "other/run.lock",
+        "other/.refrain-12-3.tmp",
+        "quarantine/.refrain-12-3.tmp",
+    ];
+    fs::create_dir(run.join("quarantine")).unwrap();
+    left.iter().chain(&kept).for_each(|name| fs::write(run.join(name), "half").unwrap());
+    let mut expected = left.map(PathBuf::from);
+    expected.sort();
+    assert_eq!(remains(&Files::default(), &run).unwrap().leftovers, expected);
+    go_on(&folder, "leftovers");
+    assert!(left.iter().all(|name| !run.join(name).exists()));
+    let gone: Vec<&&str> = kept.iter().filter(|name| !run.join(name).exists()).collect();
+    assert!(gone.is_empty(), "{gone:?}");
+    assert!(remains(&Files::default(), &run).unwrap().leftovers.is_empty());
+}
+
 #[test]
 fn copies_by_links_keep_what_they_held() {
     let folder = tempfile::tempdir().unwrap();

@@ -39,7 +39,9 @@ pub struct Registry {
 impl Registry {
     /// What comes with Refrain.
     pub fn builtin() -> Self {
-        let callbacks = CallbackRegistry::builtin().with::<LrFinder>().with::<TrainingPlot>();
+        let callbacks = CallbackRegistry::builtin()
+            .with_comparable::<LrFinder>()
+            .with_comparable::<TrainingPlot>();
         Self { callbacks, losses: Vec::new(), metrics: Vec::new() }
     }
 

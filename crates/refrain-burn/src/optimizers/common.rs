@@ -6,6 +6,7 @@ use burn::module::ParamId;
 use refrain_core::schedule::Rate;
 use refrain_core::{Clip, Error, Result};
 
+use super::loss_scale::ScaleState;
 use super::names::unmatched;
 use super::rule::Decay;
 use super::values::Values;
@@ -15,6 +16,7 @@ use super::{LossScale, OptimizerState, ParameterInfo, names};
 const AVERAGE: &str = "average";
 const LOSS_SCALE: &str = "loss_scale";
 const GOOD_STEPS: &str = "good_steps";
+const SKIPPED_STEPS: &str = "skipped_steps";
 
 /// Options and state that all optimizers have.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ struct Average {
 /// What a state has beside step, momentum and the rule's own slots.
 pub(super) struct Extras {
     averages: HashMap<ParamId, Values>,
-    loss_scale: Option<(f64, u64)>,
+    loss_scale: Option<ScaleState>,
 }
 
 impl Extras {
@@ -149,9 +151,10 @@ impl Common {
     /// Adds what is kept beside step, momentum and slots.
     pub(super) fn put_into(&self, state: &mut OptimizerState) {
         state.put(AVERAGE, &self.average.of_each);
-        if let Some((scale, good_steps)) = self.loss_scale.as_ref().and_then(LossScale::state) {
-            state.numbers.insert(LOSS_SCALE.to_owned(), scale);
-            state.numbers.insert(GOOD_STEPS.to_owned(), good_steps as f64);
+        if let Some(scale) = self.loss_scale.as_ref().and_then(LossScale::state) {
+            state.numbers.insert(LOSS_SCALE.to_owned(), scale.factor);
+            state.numbers.insert(GOOD_STEPS.to_owned(), scale.good_steps as f64);
+            state.numbers.insert(SKIPPED_STEPS.to_owned(), scale.skipped as f64);
         }
     }
 
@@ -165,13 +168,17 @@ impl Common {
         }
         let scale = state.numbers.remove(LOSS_SCALE);
         let good_steps = state.numbers.remove(GOOD_STEPS).unwrap_or(0.0) as u64;
+        let skipped = state.numbers.remove(SKIPPED_STEPS).unwrap_or(0.0) as u64;
         if let Some(scale) = scale.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
             return Err(Error::data(format!(
                 "{}'s state has a loss scale of {scale}; allowed: a finite number above 0",
                 self.name
             )));
         }
-        Ok(Extras { averages, loss_scale: scale.map(|scale| (scale, good_steps)) })
+        Ok(Extras {
+            averages,
+            loss_scale: scale.map(|factor| ScaleState { factor, good_steps, skipped }),
+        })
     }
 
     pub(super) fn set_extras(&mut self, extras: Extras) {

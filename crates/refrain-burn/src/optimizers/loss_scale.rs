@@ -29,12 +29,22 @@ pub struct LossScale {
     initial: f64,
     /// Steps since it changed.
     good_steps: u64,
+    /// Steps that were not made.
+    skipped: u64,
+}
+
+/// What a state has of one that follows the gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ScaleState {
+    pub(super) factor: f64,
+    pub(super) good_steps: u64,
+    pub(super) skipped: u64,
 }
 
 impl LossScale {
     /// Always the same.
     pub fn constant(factor: f64) -> Self {
-        Self { factor, growth_steps: None, initial: factor, good_steps: 0 }
+        Self { factor, growth_steps: None, initial: factor, good_steps: 0, skipped: 0 }
     }
 
     /// One that follows the gradients: 32,768 at first, doubled after 2,000 steps.
@@ -64,6 +74,11 @@ impl LossScale {
         self.growth_steps.is_some()
     }
 
+    /// Steps of this run that were not made, because a gradient was not finite.
+    pub fn skipped_steps(&self) -> u64 {
+        self.skipped
+    }
+
     pub(super) fn adapt(&mut self, is_finite: bool) {
         let Some(growth_steps) = self.growth_steps else {
             return;
@@ -71,6 +86,7 @@ impl LossScale {
         if !is_finite {
             // Never 0, from which it could not grow again.
             (self.factor, self.good_steps) = ((self.factor / 2.0).max(f64::MIN_POSITIVE), 0);
+            self.skipped += 1;
         } else if self.good_steps + 1 >= growth_steps {
             // In f32, in which losses are: beyond its range there is nothing left to scale.
             let most = f64::from(f32::MAX) / 2.0;
@@ -80,14 +96,17 @@ impl LossScale {
         }
     }
 
-    /// Of one that follows the gradients: the factor, and the steps since it changed.
-    pub(super) fn state(&self) -> Option<(f64, u64)> {
-        self.is_dynamic().then_some((self.factor, self.good_steps))
+    /// Of one that follows the gradients.
+    pub(super) fn state(&self) -> Option<ScaleState> {
+        let Self { factor, good_steps, skipped, .. } = *self;
+        self.is_dynamic().then_some(ScaleState { factor, good_steps, skipped })
     }
 
-    pub(super) fn set_state(&mut self, state: Option<(f64, u64)>) {
+    pub(super) fn set_state(&mut self, state: Option<ScaleState>) {
         if self.is_dynamic() {
-            (self.factor, self.good_steps) = state.unwrap_or((self.initial, 0));
+            let initial = ScaleState { factor: self.initial, good_steps: 0, skipped: 0 };
+            let ScaleState { factor, good_steps, skipped } = state.unwrap_or(initial);
+            (self.factor, self.good_steps, self.skipped) = (factor, good_steps, skipped);
         }
     }
 

@@ -199,12 +199,16 @@ fn a_loss_scale_follows_the_gradients() {
         assert_eq!(learner.weights().unwrap() == before, i == 3, "step {i}");
         assert_eq!(number(&learner, "loss_scale"), scale, "step {i}");
         assert_eq!(number(&learner, "good_steps"), good_steps, "step {i}");
+        let skipped = learner.loss_scale().unwrap().skipped_steps();
+        assert_eq!(skipped, u64::from(i >= 3), "step {i}");
     }
     let state = learner.optimizer_state().unwrap();
     learner.set_optimizer_state(&Weights::default()).unwrap();
     assert_eq!(number(&learner, "loss_scale"), 8.0);
+    assert_eq!(learner.loss_scale().unwrap().skipped_steps(), 0);
     learner.set_optimizer_state(&state).unwrap();
     assert_eq!(number(&learner, "loss_scale"), 16.0);
+    assert_eq!(learner.loss_scale().unwrap().skipped_steps(), 1);
 }
 
 /// The average is in the model once training has ended, and not before.

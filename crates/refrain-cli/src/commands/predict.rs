@@ -4,14 +4,12 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use refrain::files::Files;
 use refrain::{Error, Preparation, Recipe, Registry, Result};
 
 use super::use_threads;
 use crate::args::PredictArgs;
 use crate::output::complain;
-use crate::run_folder::DATA;
-use crate::saved_model::SavedModel;
+use crate::saved_model::{self, SavedModel};
 
 /// Predicts, and prints one JSON array a row.
 pub(crate) fn predict(args: &PredictArgs, registry: &Arc<Registry>) -> Result {
@@ -44,10 +42,10 @@ pub(crate) fn predict(args: &PredictArgs, registry: &Arc<Registry>) -> Result {
 
 /// How the run's data became inputs: as the run has noted it; where it has not, as its recipe says.
 fn preparation(recipe: &Recipe, folder: &Path) -> Result<Preparation> {
-    let file = folder.join(DATA);
-    match Files::default().exists(&file)? {
-        true => Preparation::load(&file),
-        false => Ok(recipe.load_data()?.preparation().clone()),
+    // Compared with the journal when the recipe was read.
+    match saved_model::preparation(folder, None)? {
+        Some(noted) => Ok(noted),
+        None => Ok(recipe.load_data()?.preparation().clone()),
     }
 }
 

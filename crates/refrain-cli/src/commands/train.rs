@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use refrain::checkpoint::{Checkpoints, RunReport};
+use refrain::checkpoint::{Checkpoints, Part, RunReport};
 use refrain::console::Console;
 use refrain::files::Files;
 use refrain::{
@@ -13,9 +13,10 @@ use refrain::{
 
 use super::{load, use_threads};
 use crate::args::TrainArgs;
+use crate::noted;
 use crate::output::{complain, say};
 use crate::resume::{self, Found, Past};
-use crate::run_folder::RunFolder;
+use crate::run_folder::{DATA, RECIPE, RunFolder};
 use crate::signals::Signals;
 use crate::summary::Summary;
 use crate::{FAILED, FINISHED, status_of};
@@ -177,7 +178,9 @@ impl Attempt<'_> {
         let table = self.is_verbose().then(|| model.to_string());
         let (place, text) = (folder.clone(), recipe.to_toml()?);
         let noted = recipe.reads_files().then(|| data.preparation().to_json()).transpose()?;
-        let trainer = trainer
+        let mut notes = vec![Part::of(RECIPE, text.as_bytes())];
+        notes.extend(noted.iter().map(|noted| Part::of(DATA, noted.as_bytes())));
+        let mut trainer = trainer
             .console(console)
             .stop_with(self.signals.stop())
             .save_with(self.signals.save())
@@ -190,6 +193,7 @@ impl Attempt<'_> {
             })
             .callback(self.signals.notice())
             .callbacks(recipe.callbacks(folder.path())?);
+        trainer.note_files(notes)?;
         Ok(Prepared { data, trainer, checkpoints, check, parameters: model.parameters() })
     }
 
@@ -225,11 +229,7 @@ impl Attempt<'_> {
         let seconds = self.began.elapsed().as_secs_f64();
         let summary = Summary::new(&trainer, failure, seconds, parameters);
         // Also after a failure: the trained weights are worth keeping; and each file without the other.
-        let model = trainer.learner().weights();
-        let model = model.and_then(|weights| weights.save(&folder.file("model.safetensors")));
-        let summary_file = folder.file("summary.json");
-        let saved = model
-            .and(Files::default().write_atomically(&summary_file, summary.to_json().as_bytes()));
+        let saved = write_end(recipe, folder, &mut trainer, &summary.to_json());
         if self.is_verbose() {
             say(&summary.to_text(folder.path(), &folder.list()))?;
             if let Some(costs) = trainer.costs() {
@@ -251,6 +251,27 @@ impl Attempt<'_> {
             (Ok(_), Ok(())) => Ok(FINISHED),
         }
     }
+}
+
+/// Writes what belongs to the end of a run, each file also where another fails; noted before, as what
+/// the callbacks have written is.
+fn write_end(
+    recipe: &Recipe,
+    folder: &RunFolder,
+    trainer: &mut Trainer<RecipeLearner>,
+    summary: &str,
+) -> Result {
+    const MODEL: &str = "model.safetensors";
+    const SUMMARY: &str = "summary.json";
+    let files = Files::default();
+    let model = trainer.learner().weights().and_then(|weights| weights.to_safetensors());
+    let mut notes = noted::of_outputs(recipe, folder.path());
+    notes.push(Part::of(SUMMARY, summary.as_bytes()));
+    notes.extend(model.iter().map(|model| Part::of(MODEL, model)));
+    let noted = trainer.note_files(notes);
+    let model = model.and_then(|model| files.write_atomically(&folder.file(MODEL), &model));
+    let summary = files.write_atomically(&folder.file(SUMMARY), summary.as_bytes());
+    noted.and(model).and(summary)
 }
 
 /// Prints what the check has found: warnings, also where little is to be said.

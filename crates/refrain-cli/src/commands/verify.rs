@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use refrain::callbacks::EventRecords;
 use refrain::checkpoint::{CheckpointReport, Record, RunReport, inspect, remains, verify as read};
 use refrain::files::{Files, Kind};
 use refrain::plot::TrainingLog;
 use refrain::weights::Weights;
-use refrain::{Error, Escaped, Recipe, Registry, Result};
+use refrain::{Error, Escaped, Preparation, Recipe, Registry, Result};
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
+use crate::noted;
 use crate::output::{count, say};
-use crate::run_folder::without_journal;
+use crate::run_folder::{DATA, RECIPE, without_journal};
 use crate::run_state::{State, journal_damage};
 use crate::{FAILED, FINISHED};
 
@@ -201,7 +203,7 @@ fn recipe_is_missing(
     checkpoints: &[CheckpointReport],
     dir: &Path,
 ) -> Result<Option<Found>> {
-    const WHAT: &str = "recipe.toml";
+    const WHAT: &str = RECIPE;
     if files.exists(&dir.join(WHAT))? {
         return Ok(None);
     }
@@ -222,19 +224,28 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
     let mut found = Vec::new();
     let mut look = |name: &str, read: &dyn Fn(&Path) -> Result<String>| {
         let path = dir.join(name);
+        let read = || -> Result<String> {
+            let text = read(&path)?;
+            // What can be read may still be other than it was.
+            if !path.is_dir() {
+                noted::check(files, run, name)?;
+            }
+            Ok(text)
+        };
         match files.exists(&path) {
-            Ok(true) => found.push(Found::of(name, read(&path))),
+            Ok(true) => found.push(Found::of(name, read())),
             Ok(false) => {}
             Err(error) => found.push(Found::damaged(name, error)),
         }
     };
-    let path = dir.join("recipe.toml");
+    let path = dir.join(RECIPE);
     let recipe = Recipe::load_with(registry, &path, &[]);
     let outputs = recipe.as_ref().map(|recipe| recipe.outputs(dir).unwrap_or_default());
-    look("recipe.toml", &|_| match &recipe {
+    look(RECIPE, &|_| match &recipe {
         Ok(recipe) => Ok(format!("{} planned", count(recipe.epochs(), "epoch"))),
         Err(error) => Err(error.clone()),
     });
+    look(DATA, &|path| Preparation::load(path).map(|_| "how the data became inputs".to_owned()));
     look("summary.json", &|path| {
         let summary: Value = serde_json::from_slice(&files.read(path, MAX_BYTES)?)?;
         let epochs = summary["epochs"].as_u64().and_then(|epochs| usize::try_from(epochs).ok());
@@ -270,13 +281,16 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
     found
 }
 
-/// A folder that a callback writes into: every file below it is read; links are not followed.
-fn folder(files: &Files, path: &Path) -> Result<String> {
-    let (mut n, mut bytes) = (0, 0_u64);
-    let mut left = vec![path.to_owned()];
+/// A folder that a callback writes into: every file below it is read, and the checksums of TensorBoard's;
+/// links are not followed.
+fn folder(files: &Files, below: &Path) -> Result<String> {
+    const EVENTS: &str = "events.out.tfevents.";
+    let (mut n, mut bytes, mut torn) = (0, 0_u64, 0_usize);
+    let mut left = vec![below.to_owned()];
     while let Some(folder) = left.pop() {
         let names = files.disk().list(&folder);
         for name in names.map_err(|e| Error::file("read the folder", &folder, e))? {
+            let has_checksums = name.starts_with(EVENTS);
             let path = folder.join(name);
             match files.disk().kind(&path) {
                 Ok(Kind::Folder) => left.push(path),
@@ -284,6 +298,11 @@ fn folder(files: &Files, path: &Path) -> Result<String> {
                     Ok(read) => {
                         n += 1;
                         bytes = bytes.saturating_add(read.len() as u64);
+                        if has_checksums {
+                            let shown = path.strip_prefix(below).unwrap_or(&path).display();
+                            let found = EventRecords::check(&read);
+                            torn += found.map_err(|e| e.context(format!("`{shown}`")))?.torn;
+                        }
                     }
                     // Removed by the run itself meanwhile.
                     Err(_) if matches!(files.exists(&path), Ok(false)) => {}
@@ -293,7 +312,11 @@ fn folder(files: &Files, path: &Path) -> Result<String> {
             }
         }
     }
-    Ok(format!("{}, {bytes} bytes", count(n, "file")))
+    let mut text = format!("{}, {bytes} bytes", count(n, "file"));
+    if torn > 0 {
+        text.push_str(&format!("; {torn} bytes of events that were not written to their end"));
+    }
+    Ok(text)
 }
 
 fn weights(path: &Path) -> Result<String> {

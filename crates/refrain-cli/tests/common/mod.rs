@@ -38,10 +38,24 @@ impl Started {
         }
     }
 
-    /// As `kill -9`.
-    pub fn kill(mut self) {
+    /// As `kill -9`; it must not have been over by then.
+    pub fn kill(self) {
+        assert!(self.is_killed(), "it was over before it was killed");
+    }
+
+    /// As `kill -9`. False: it was over by then.
+    pub fn is_killed(mut self) -> bool {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.wait().unwrap().code().is_none_or(|_| cfg!(windows))
+    }
+
+    /// Sends it a signal.
+    #[cfg(unix)]
+    pub fn send(&self, signal: i32) {
+        #[expect(unsafe_code, reason = "there is no safe kill in std")]
+        // SAFETY: the process is our child and has not been waited for.
+        let sent = unsafe { libc::kill(self.child.id() as i32, signal) };
+        assert_eq!(sent, 0);
     }
 
     /// Waits for its end.

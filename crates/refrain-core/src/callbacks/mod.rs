@@ -53,7 +53,7 @@ pub use saved_files::SavedFile;
 pub use step_lr_scheduler::StepLrScheduler;
 pub use stochastic_weight_averaging::{StochasticWeightAveraging, StochasticWeightAveragingState};
 pub use swap_ema_weights::{SwapEmaWeights, SwapEmaWeightsState};
-pub use tensor_board::{HyperParameter, TensorBoard, TensorBoardState, UpdateFreq};
+pub use tensor_board::{EventRecords, HyperParameter, TensorBoard, TensorBoardState, UpdateFreq};
 pub use terminate_on_nan::{TerminateOnNan, TerminateOnNanState};
 pub use throughput_monitor::ThroughputMonitor;
 pub use time_limit::{TimeLimit, TimeLimitState};
@@ -62,29 +62,30 @@ pub use warmup_cosine_scheduler::WarmupCosineScheduler;
 /// Registers every callback of this crate.
 pub(crate) fn register(registry: CallbackRegistry) -> CallbackRegistry {
     #[cfg(feature = "device-stats")]
-    let registry = registry.with::<DeviceStats>();
+    let registry = registry.with_comparable::<DeviceStats>();
     #[cfg(feature = "remote-monitor")]
-    let registry = registry.with::<RemoteMonitor>();
+    let registry = registry.with_comparable::<RemoteMonitor>();
     registry
-        .with::<CsvLogger>()
-        .with::<EarlyStopping>()
-        .with::<GradientAccumulation>()
-        .with::<GradientClip>()
-        .with::<GradientNorms>()
-        .with::<History>()
-        .with::<JsonTrainingLogger>()
-        .with::<ModelCheckpoint>()
-        .with::<ProgbarLogger>()
-        .with::<ReduceLrOnPlateau>()
+        .with_comparable::<CsvLogger>()
+        .with_comparable::<EarlyStopping>()
+        .with_comparable::<GradientAccumulation>()
+        .with_comparable::<GradientClip>()
+        .with_comparable::<GradientNorms>()
+        .with_comparable::<History>()
+        .with_comparable::<JsonTrainingLogger>()
+        .with_comparable::<ModelCheckpoint>()
+        .with_comparable::<ProgbarLogger>()
+        .with_comparable::<ReduceLrOnPlateau>()
+        // Its schedule may be anybody's, and is not shown.
         .with::<LearningRateScheduler>()
-        .with::<StepLrScheduler>()
-        .with::<StochasticWeightAveraging>()
-        .with::<SwapEmaWeights>()
-        .with::<TensorBoard>()
-        .with::<ThroughputMonitor>()
-        .with::<TerminateOnNan>()
-        .with::<TimeLimit>()
-        .with::<WarmupCosineScheduler>()
+        .with_comparable::<StepLrScheduler>()
+        .with_comparable::<StochasticWeightAveraging>()
+        .with_comparable::<SwapEmaWeights>()
+        .with_comparable::<TensorBoard>()
+        .with_comparable::<ThroughputMonitor>()
+        .with_comparable::<TerminateOnNan>()
+        .with_comparable::<TimeLimit>()
+        .with_comparable::<WarmupCosineScheduler>()
 }
 
 /// Implements `save_state` and `load_state` for a callback whose field `state` is all it remembers.

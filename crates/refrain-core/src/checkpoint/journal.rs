@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::manifest::Part;
 use super::sealed::{seal, unseal};
 use super::store::is_regular_file;
 use crate::error::{Error, Result};
@@ -96,6 +97,11 @@ pub enum Record {
         step: u64,
         /// The callback's factor of the learning rate from here on.
         factor: f64,
+    },
+    /// What files in the run's folder hold, by who wrote them, or is about to.
+    Files {
+        /// Each with its length and hash.
+        files: Vec<Part>,
     },
     /// The run ended in this process.
     End {

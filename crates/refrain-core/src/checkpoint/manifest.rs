@@ -48,7 +48,7 @@ pub struct Manifest {
     pub parts: Vec<Part>,
 }
 
-/// A file of a checkpoint.
+/// A file of a checkpoint, or of the run's folder: what it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Its name.
@@ -64,6 +64,26 @@ fn by_default() -> bool {
 }
 
 impl Part {
+    /// Of a file with this name and these bytes.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::checkpoint::Part;
+    ///
+    /// let part = Part::of("notes.txt", b"text");
+    /// assert_eq!(part.bytes, 4);
+    /// assert!(part.is_of(b"text") && !part.is_of(b"tex\x75"));
+    /// ```
+    pub fn of(file: impl Into<String>, bytes: &[u8]) -> Self {
+        let xxh3 = Self::digits(XxHash3_128::oneshot(bytes));
+        Self { file: file.into(), bytes: bytes.len() as u64, xxh3 }
+    }
+
+    /// Whether a file with these bytes is as it was.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.bytes == bytes.len() as u64 && self.xxh3 == Self::digits(XxHash3_128::oneshot(bytes))
+    }
+
     pub(super) fn digits(hash: u128) -> String {
         format!("{hash:032x}")
     }

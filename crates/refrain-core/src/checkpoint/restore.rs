@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::journal::{JournalText, Record};
-use super::manifest::Verified;
+use super::manifest::{Part, Verified};
 use super::saver::Saver;
 use super::saving::Saving;
 use super::snapshot::{Loaded, SavedCallback};
@@ -42,8 +42,9 @@ pub(crate) struct Opened {
     pub(crate) saving: Saving,
     /// The checkpoint to go on from.
     pub(crate) loaded: Option<Loaded>,
-    /// What is to be done in the folder, and what the journal is to be told, once nothing refuses
-    /// the run any more.
+    /// Once nothing refuses the run any more: what the journal is to be told first, what is to be
+    /// done in the folder, and what the journal is to be told then.
+    pub(crate) notes: Option<Record>,
     pub(crate) prepare: Option<Prepare>,
     pub(crate) records: Vec<Record>,
 }
@@ -107,6 +108,49 @@ impl<L: Learner> Trainer<L> {
     ) -> Self {
         self.prepare = Some(Box::new(prepare));
         self
+    }
+
+    /// Notes in the run's journal what files of your own in its folder hold, so that damage to them
+    /// is found: [`Record::Files`]. Their names are paths in the folder.
+    ///
+    /// Of the next run of this trainer, in front of what [`prepare_folder`](Self::prepare_folder)
+    /// does; where a run has ended and its folder is still [held](Checkpoints::hold), of that run, at
+    /// once, and durable on return. Note a file before you write it: whenever a process is killed, the
+    /// file then holds something that was noted.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::checkpoint::{Checkpoints, Part, Record, inspect};
+    /// use refrain_core::files::Files;
+    /// use refrain_core::testing::Script;
+    /// use refrain_core::{Fit, Trainer};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let dir = folder.path();
+    /// let script = Script::losses(&[2.0, 1.0]);
+    /// let mut trainer =
+    ///     Trainer::new(script.learner(), 0.1).checkpoints(Checkpoints::in_dir(dir).hold(true));
+    /// trainer.fit(&script.data(), Fit::epochs(2).verbose(0))?;
+    /// trainer.note_files(vec![Part::of("notes.txt", b"went well")])?;
+    /// std::fs::write(dir.join("notes.txt"), "went well")?;
+    ///
+    /// let run = inspect(&Files::default(), dir)?.expect("a run");
+    /// let last = run.journal.entries.last().map(|entry| &entry.record);
+    /// let Some(Record::Files { files }) = last else { panic!("{last:?}") };
+    /// assert!(files[0].is_of(&std::fs::read(dir.join("notes.txt"))?));
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the journal of a run that has ended cannot be written.
+    pub fn note_files(&mut self, files: Vec<Part>) -> Result {
+        match &self.held {
+            Some(saving) => saving.begin(&[Record::Files { files }]),
+            None => {
+                self.notes.extend(files);
+                Ok(())
+            }
+        }
     }
 
     /// Makes the next `fit` go on with the run in the folder of the [checkpoints](Self::checkpoints):
@@ -173,6 +217,8 @@ impl<L: Learner> Trainer<L> {
     pub(crate) fn open_run(&mut self, epochs: &Epochs) -> Result<Option<Opened>> {
         let resumption = self.resumption.take();
         let prepare = self.prepare.take();
+        let notes = std::mem::take(&mut self.notes);
+        let notes = (!notes.is_empty()).then_some(Record::Files { files: notes });
         self.held = None;
         if self.is_rehearsal() {
             return Ok(None);
@@ -187,14 +233,15 @@ impl<L: Learner> Trainer<L> {
             None if self.checkpoints.is_none() => Some(self.recover(&options)?),
             given => given,
         };
-        let Some(Resumption { store, mut loaded, point, has_begun }) = resumption else {
+        let Some(Resumption { store, mut loaded, mut point, has_begun }) = resumption else {
             let Checkpoints { folder, keep, overwrite, .. } = &options;
             let prepare = || prepare.map_or(Ok(()), |prepare| prepare(&self.files));
             let store = Store::begin(&self.files, folder, *keep, *overwrite, prepare)?;
-            let records = vec![begin(&store, epochs)];
+            let records = [Some(begin(&store, epochs)), notes].into_iter().flatten().collect();
             let saving = Saving::new(options, config, Saver::new(store));
-            return Ok(Some(Opened { saving, loaded: None, prepare: None, records }));
+            return Ok(Some(Opened { saving, loaded: None, notes: None, prepare: None, records }));
         };
+        point.planned = Some(epochs.epochs());
         let changes = point.changes(&config);
         if !changes.is_empty() && !options.accept_changes {
             let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -241,7 +288,7 @@ impl<L: Learner> Trainer<L> {
             });
         }
         let saving = Saving::new(options, config, Saver::new(store));
-        Ok(Some(Opened { saving, loaded, prepare, records }))
+        Ok(Some(Opened { saving, loaded, notes, prepare, records }))
     }
 
     /// What must be the same when the run goes on.

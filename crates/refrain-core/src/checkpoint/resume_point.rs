@@ -14,6 +14,8 @@ pub struct ResumePoint {
     /// Epochs in the journal that come after the checkpoint.
     pub(super) later_epochs: usize,
     pub(super) notes: Vec<String>,
+    /// Epochs that are planned, once that is known.
+    pub(super) planned: Option<usize>,
 }
 
 /// Something that is no longer as it was.
@@ -37,7 +39,7 @@ impl fmt::Display for Change {
 
 impl ResumePoint {
     pub(super) fn new(manifest: Option<Manifest>, later_epochs: usize, notes: Vec<String>) -> Self {
-        Self { manifest, later_epochs, notes }
+        Self { manifest, later_epochs, notes, planned: None }
     }
 
     /// The checkpoint that it goes on from; `None`: the run starts from the beginning.
@@ -96,7 +98,12 @@ impl fmt::Display for ResumePoint {
             return f
                 .write_str("there is no checkpoint to go on from: starting from the beginning");
         };
-        write!(f, "resuming at epoch {}", manifest.epochs.saturating_add(1))?;
+        if manifest.batch == 0 && self.planned.is_some_and(|planned| manifest.epochs >= planned) {
+            // Only the end is left to be done.
+            write!(f, "resuming after epoch {}, the last", manifest.epochs)?;
+        } else {
+            write!(f, "resuming at epoch {}", manifest.epochs.saturating_add(1))?;
+        }
         if manifest.batch > 0 {
             write!(f, ", batch {}", manifest.batch.saturating_add(1))?;
         }

@@ -140,9 +140,9 @@ impl Saving {
         lines
     }
 
-    /// Writes the beginning into the journal. Durable before the first batch: a disk that takes
-    /// nothing is found now.
-    pub(crate) fn begin(&mut self, records: &[Record]) -> Result {
+    /// Writes the beginning, or notes on files, into the journal. Durable on return: a disk that
+    /// takes nothing is found before the first batch.
+    pub(crate) fn begin(&self, records: &[Record]) -> Result {
         records.iter().try_for_each(|record| self.saver.record(record))?;
         self.saver.sync()
     }

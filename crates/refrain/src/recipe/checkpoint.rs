@@ -5,7 +5,7 @@ use std::path::Path;
 use refrain_core::checkpoint::{Checkpoints, Every, OnSaveFailure};
 use refrain_core::files::Files;
 use refrain_core::options::{Data, Node, Section, Value};
-use refrain_core::{Dataset as _, Result};
+use refrain_core::{BuildContext, Dataset as _, Result};
 use twox_hash::XxHash3_128;
 
 use super::{Recipe, RecipeData, reader};
@@ -140,16 +140,18 @@ impl Recipe {
         }
         let contents = format!("{} samples, xxh3 {}", data.len(), data.fingerprint());
         checkpoints = checkpoints.describe("data.contents", contents);
-        let settings = self.settings()?;
+        let settings = self.settings(folder)?;
         Ok(settings.into_iter().fold(checkpoints, |all, (key, value)| all.describe(key, value)))
     }
 
     /// What decides how the run goes, by dotted key, as `--set` takes it: `fit.batch_size`,
     /// `callbacks.2.patience`.
-    fn settings(&self) -> Result<Vec<(String, String)>> {
+    fn settings(&self, folder: &Path) -> Result<Vec<(String, String)>> {
         let document = reader::parse(&self.origin, &self.text)?;
+        let mut root = document.node().clone();
+        self.leave_defaults_out(&mut root, folder);
         let mut settings = Vec::new();
-        flatten(document.node(), "", &mut settings);
+        flatten(&root, "", &mut settings);
         // How long it goes and what is kept of it alters nothing of what was trained.
         settings.retain(|(key, _)| {
             let key = key.as_str();
@@ -166,6 +168,24 @@ impl Recipe {
             settings.push(("model.weights".to_owned(), hash));
         }
         Ok(settings)
+    }
+
+    /// Leaves out the options of callbacks that have their defaults: to write them out changes nothing.
+    fn leave_defaults_out(&self, root: &mut Node, folder: &Path) {
+        let Data::Table(sections) = &mut root.data else {
+            return;
+        };
+        for section in sections.iter_mut().filter(|section| section.key == "callbacks") {
+            let Data::Array(callbacks) = &mut section.value.data else {
+                continue;
+            };
+            for callback in callbacks {
+                let defaults = self.registry.callbacks.defaults(callback, &BuildContext { folder });
+                if let Data::Table(options) = &mut callback.data {
+                    options.retain(|option| !defaults.contains(&option.key));
+                }
+            }
+        }
     }
 
     /// Puts in what the recipe leaves to its defaults, and one name where there are several: to write

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::event::Tag;
 use self::histogram::Histogram;
 pub use self::hparams::HyperParameter;
+pub use self::record::EventRecords;
 use self::record::{EventWriter, now};
 use crate::callback::{Access, Callback};
 use crate::error::{Error, Result};

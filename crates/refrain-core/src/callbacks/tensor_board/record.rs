@@ -205,6 +205,70 @@ pub(super) fn put_record(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(&masked_crc32c(data).to_le_bytes());
 }
 
+/// What an event file of TensorBoard's holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventRecords {
+    /// Records that are whole.
+    pub records: usize,
+    /// Bytes of one behind them that was not written to its end: a kill leaves that.
+    pub torn: usize,
+}
+
+impl EventRecords {
+    /// Checks the checksums of an event file's bytes, whoever wrote it.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::callbacks::EventRecords;
+    ///
+    /// let found = EventRecords::check(b"no record, but long enough").unwrap_err();
+    /// assert!(found.to_string().contains("record 1"));
+    /// assert_eq!(EventRecords::check(b"short")?, EventRecords { records: 0, torn: 5 });
+    /// # Ok::<(), refrain_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a record is not as it was written; the message gives its number and place.
+    pub fn check(bytes: &[u8]) -> Result<Self> {
+        let mut found = Self::default();
+        let mut rest = bytes;
+        loop {
+            found.torn = rest.len();
+            let Some((length, after)) = sealed(rest, LENGTH_BYTES) else {
+                return Ok(found);
+            };
+            let damaged = |what: &str| {
+                Error::data(format!(
+                    "{what} of record {} (byte {}) does not have its checksum",
+                    found.records + 1,
+                    bytes.len() - rest.len()
+                ))
+            };
+            let length = length.ok_or_else(|| damaged("the length"))?;
+            let length = length.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let Some((data, after)) = sealed(after, length) else {
+                return Ok(found);
+            };
+            data.ok_or_else(|| damaged("the data"))?;
+            found.records += 1;
+            rest = after;
+        }
+    }
+}
+
+/// Bytes of a record's length.
+const LENGTH_BYTES: usize = 8;
+
+/// The next bytes, where the checksum behind them is theirs, and what comes after it; `None` where
+/// there are not as many.
+fn sealed(bytes: &[u8], length: usize) -> Option<(Option<&[u8]>, &[u8])> {
+    let (data, rest) = bytes.split_at_checked(length)?;
+    let (checksum, after) = rest.split_first_chunk()?;
+    let is_right = masked_crc32c(data) == u32::from_le_bytes(*checksum);
+    Some((is_right.then_some(data), after))
+}
+
 /// A CRC of data that holds CRCs is weak; TensorFlow's records rotate it and add a constant.
 fn masked_crc32c(data: &[u8]) -> u32 {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
@@ -217,6 +281,32 @@ mod tests {
     #[test]
     fn checksums_are_masked() {
         assert_eq!(masked_crc32c(b"123456789"), 0xc78a_b0e5);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_an_event_file_is_found_and_a_cut_is_no_damage() {
+        let mut file = Vec::new();
+        for data in [&b"first"[..], b"", b"the third"] {
+            put_record(&mut file, data);
+        }
+        assert_eq!(EventRecords::check(&file).unwrap(), EventRecords { records: 3, torn: 0 });
+        for bit in 0..file.len() * 8 {
+            let mut damaged = file.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let found = EventRecords::check(&damaged).unwrap_err().to_string();
+            let (record, at) = match bit / 8 {
+                0..21 => (1, 0),
+                21..37 => (2, 21),
+                _ => (3, 37),
+            };
+            assert!(found.contains(&format!("record {record} (byte {at})")), "{bit}: {found}");
+        }
+        for length in 0..file.len() {
+            let whole = [21, 37].iter().filter(|end| length >= **end).count();
+            let found = EventRecords::check(&file[..length]).unwrap();
+            let begin = [0, 21, 37][whole];
+            assert_eq!(found, EventRecords { records: whole, torn: length - begin });
+        }
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! What a run's journal says of the run's files: whether they are as they were written.
+
+use std::path::Path;
+
+use refrain::checkpoint::{Part, Record, RunReport, inspect};
+use refrain::files::Files;
+use refrain::{Error, Recipe, Result};
+
+use crate::run_folder::{DATA, RECIPE};
+
+/// The command's own files. They are noted before they are written: whatever ends a process, they hold
+/// something that was noted.
+const OWN: [&str; 4] = [RECIPE, DATA, "model.safetensors", "summary.json"];
+/// What is longer (1 GiB) is not read.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Notes on what the recipe's callbacks have written into `folder`: on files, of which a folder may
+/// have checksums of its own.
+pub(crate) fn of_outputs(recipe: &Recipe, folder: &Path) -> Vec<Part> {
+    let files = Files::default();
+    let outputs = recipe.outputs(folder).unwrap_or_default();
+    let note = |path: &Path| {
+        let name = path.strip_prefix(folder).ok()?.to_str()?;
+        // A file that cannot be read has no note; it is no reason to lose the others'.
+        let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+        let bytes = is_file.then(|| files.read(path, MAX_BYTES).ok()).flatten()?;
+        Some(Part::of(name, &bytes))
+    };
+    outputs.iter().filter_map(|path| note(path)).collect()
+}
+
+/// Refuses a file of the run that holds other bytes than were noted; one of which nothing was noted
+/// may hold anything.
+///
+/// # Errors
+/// When it does, or cannot be read; the message does not name it.
+pub(crate) fn check(files: &Files, run: &RunReport, name: &str) -> Result {
+    if is_as_noted(files, run, name)? {
+        return Ok(());
+    }
+    // Or the run has gone on meanwhile, and the file is newer than the journal that was read.
+    match inspect(files, &run.folder)? {
+        Some(now) if !is_as_noted(files, &now, name)? => {
+            Err(Error::data("it does not hold what the run wrote"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_as_noted(files: &Files, run: &RunReport, name: &str) -> Result<bool> {
+    let notes = notes(run, name);
+    if notes.is_empty() {
+        return Ok(true);
+    }
+    let bytes = files.read(&run.folder.join(name), MAX_BYTES)?;
+    Ok(notes.iter().any(|note| note.is_of(&bytes)))
+}
+
+/// What a file may hold; none: anything.
+fn notes<'a>(run: &'a RunReport, name: &str) -> Vec<&'a Part> {
+    // Of a journal that is damaged itself, the note that counts may be missing.
+    if run.is_running || !run.journal.damage.is_empty() {
+        return Vec::new();
+    }
+    let is_own = OWN.contains(&name);
+    let mut notes = Vec::new();
+    for entry in &run.journal.entries {
+        match &entry.record {
+            // Noted at the end of a process; the next one writes them again, and may be killed.
+            Record::Begin { .. } | Record::Resume { .. } if !is_own => notes.clear(),
+            Record::Files { files } => notes.extend(files.iter().filter(|note| note.file == name)),
+            _ => {}
+        }
+    }
+    notes
+}
