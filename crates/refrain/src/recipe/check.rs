@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Activation, AnyLoss, Forward as _, LayerConfig, Loss, Sequential};
+use refrain_burn::{Activation, Forward as _, LayerConfig, Loss, Sequential};
 use refrain_core::checkpoint::Checkpoints;
 use refrain_core::options::Section;
 use refrain_core::{Check, Dataset as _, Error, Finding, Result, RunPlan, Severity};
 use serde_json::{Value, json};
 
-use super::{Recipe, RecipeData, reader};
+use super::{Recipe, RecipeData, reader, targets};
 
 /// What a check of a recipe found: the run's plan, and each finding with its place in the file.
 #[derive(Clone, Debug)]
@@ -119,8 +119,8 @@ impl Recipe {
         found.extend(self.metric_findings(data, output_shape));
         let outputs = output_shape.last().copied().unwrap_or(1);
         let classes = data.classes();
-        if let (AnyLoss::SparseCategoricalCrossentropy(_), Some(classes)) =
-            (&self.compile.loss, classes)
+        let is_of_classes = targets::has_an_output_a_class(&self.compile.loss);
+        if let Some(classes) = classes.filter(|_| is_of_classes)
             && outputs > classes
         {
             let message = format!("the model has {outputs} outputs, the data {classes} classes");
