@@ -25,13 +25,11 @@ const WITH_OPTIONS: [&str; 7] = [
     "specificity_at_sensitivity",
 ];
 
-/// `"auc"`, or a table with `type`, `name` and options; whether it is the registry's; and options by
-/// dotted key.
-pub(super) fn read(
-    value: &Value<'_>,
-    path: &str,
-    registry: &Registry,
-) -> Result<(AnyMetric, bool, Vec<(String, String)>)> {
+/// A metric, whether it is the registry's, and its options by dotted key.
+type Read = (AnyMetric, bool, Vec<(String, String)>);
+
+/// `"auc"`, or a table with `type`, `name` and options.
+pub(super) fn read(value: &Value<'_>, path: &str, registry: &Registry) -> Result<Read> {
     let mut names: Vec<&str> = AnyMetric::names().chain(WITH_OPTIONS).collect();
     names.extend(registry.metrics.iter().map(|(name, _)| name.as_str()));
     let own = |name: &str| {
