@@ -196,7 +196,7 @@ fn elu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// `exp` sees only what is below 0: above, it would overflow, and infinity times the mask's 0
 /// would be NaN in the gradient.
-fn elu_scaled<const D: usize>(x: Tensor<D>, alpha: f64) -> Tensor<D> {
+pub(crate) fn elu_scaled<const D: usize>(x: Tensor<D>, alpha: f64) -> Tensor<D> {
     let below = (x.clone().clamp_max(0.0).exp() - 1.0) * alpha;
     activation::relu(x) + below
 }

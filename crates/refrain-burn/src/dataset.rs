@@ -363,6 +363,33 @@ impl<I, T> ArrayDataset<I, T> {
         }
     }
 
+    /// Checks rows of targets as labels of steps against the number of a model's outputs: each must be
+    /// a class, or `ignored`.
+    ///
+    /// # Errors
+    /// When one is neither, naming number, sample and outputs.
+    pub fn check_step_labels(&self, outputs: usize, ignored: Option<i64>) -> Result {
+        let HostTargets::Rows { sample_shape, values } = &self.targets else {
+            return Ok(());
+        };
+        let is_allowed = |label: f32| {
+            let is_class = label >= 0.0 && label < outputs as f32 && label.fract() == 0.0;
+            is_class || ignored.is_some_and(|ignored| label == ignored as f32)
+        };
+        let width: usize = sample_shape.iter().product();
+        match values.iter().position(|label| !is_allowed(*label)) {
+            None => Ok(()),
+            Some(at) => Err(Error::data(format!(
+                "label {} of sample {}, step {}, is no class of the model's {outputs} outputs; allowed: \
+                 whole numbers, 0..={}",
+                values.get(at).copied().unwrap_or(f32::NAN),
+                at / width.max(1),
+                at % width.max(1),
+                outputs.saturating_sub(1)
+            ))),
+        }
+    }
+
     /// Number of classes that occur, if there are labels: the largest label plus 1.
     pub fn classes(&self) -> Option<usize> {
         match &self.targets {

@@ -51,6 +51,12 @@ pub trait Forward: Module + 'static {
         None
     }
 
+    /// The forward pass with all that it costs beside the loss: the [penalty](Self::penalty) of the
+    /// weights, which is the default, and that of outputs on their way, where a model has one.
+    fn penalized_pass(&self, input: Self::Input, pass: Pass) -> (Self::Output, Option<Tensor<1>>) {
+        (self.pass(input, pass), self.penalty())
+    }
+
     /// The model with weights as it wants them; called after each update. The default leaves them.
     fn constrained(self) -> Self {
         self
@@ -100,6 +106,8 @@ impl Pass {
 pub enum ClosingActivation {
     /// One distribution per sample.
     Softmax,
+    /// One distribution for each step of each sample, along the last axis of `[steps, classes]`.
+    StepSoftmax,
     /// One probability per output.
     Sigmoid,
 }

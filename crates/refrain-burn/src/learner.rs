@@ -177,7 +177,7 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
 
         let loss = self.logits_loss.as_ref().unwrap_or(&self.loss);
         let pass = pass.logits(self.logits_loss.is_some());
-        let outputs = model.pass(batch.inputs.onto(device), pass);
+        let (outputs, penalty) = model.penalized_pass(batch.inputs.onto(device), pass);
         if let (Some(largest), Some(classes)) = (batch.largest_label, loss.classes(&outputs)) {
             largest.check(classes)?;
         }
@@ -218,7 +218,7 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
             }
         };
         // A batch's loss is the mean of its sum, and the penalty is no matter of its size.
-        let loss = match model.penalty() {
+        let loss = match penalty {
             Some(penalty) => loss + penalty * samples as f64,
             None => loss,
         };

@@ -230,15 +230,31 @@ impl Forward for Sequential {
     }
 
     fn pass(&self, input: AnyTensor, pass: Pass) -> Tensor<2> {
-        self.stack.forward(input.into_rows(), pass)
+        self.stack.forward(input.into_rows(), pass, &mut Vec::new())
+    }
+
+    fn penalized_pass(&self, input: AnyTensor, pass: Pass) -> (Tensor<2>, Option<Tensor<1>>) {
+        let mut penalties = Vec::new();
+        let output = self.stack.forward(input.into_rows(), pass, &mut penalties);
+        self.stack.penalties(&mut penalties);
+        (output, sum(penalties))
     }
 
     fn closing_activation(&self) -> Option<ClosingActivation> {
-        match self.stack.layers.last()?.closing_activation() {
-            // Of a vector only: along the last axis of an image it is no softmax of the row.
-            Activation::Softmax if self.output_shape().len() == 1 => {
-                Some(ClosingActivation::Softmax)
-            }
+        let last = self.stack.layers.last()?;
+        if last.rules.activity().is_some() {
+            // A penalty on the outputs must see them.
+            return None;
+        }
+        match last.closing_activation() {
+            // Of a vector it is a softmax of the row. Convolutions take it along their filters.
+            Activation::Softmax => match (self.output_shape(), &last.kind) {
+                ([_], _) => Some(ClosingActivation::Softmax),
+                ([_, _], Kind::Dense(_) | Kind::Activation(_)) => {
+                    Some(ClosingActivation::StepSoftmax)
+                }
+                _ => None,
+            },
             Activation::Sigmoid => Some(ClosingActivation::Sigmoid),
             _ => None,
         }
@@ -246,7 +262,7 @@ impl Forward for Sequential {
 
     fn close(&self, logits: Tensor<2>) -> Tensor<2> {
         match self.stack.layers.last() {
-            Some(layer) => layer.closing_activation().forward(logits),
+            Some(layer) => layer.close(logits),
             None => logits,
         }
     }
@@ -254,7 +270,7 @@ impl Forward for Sequential {
     fn penalty(&self) -> Option<Tensor<1>> {
         let mut penalties = Vec::new();
         self.stack.penalties(&mut penalties);
-        penalties.into_iter().reduce(|sum, penalty| sum + penalty)
+        sum(penalties)
     }
 
     fn constrained(self) -> Self {
@@ -276,6 +292,10 @@ impl Forward for Sequential {
             self.input_shape
         )))
     }
+}
+
+fn sum(penalties: Vec<Tensor<1>>) -> Option<Tensor<1>> {
+    penalties.into_iter().reduce(|sum, penalty| sum + penalty)
 }
 
 /// Written by hand because a parameter's path is to be `dense.weight`, and the derived one is

@@ -105,7 +105,6 @@ fn recipes_spoiled_in_one_place() {
         ("patience = 5", "patience = 5\non_failure = \"ignore\"", &["unknown failure policy `ignore`", "disable"]),
         ("patience = 5", "patience = 5\nevery = 0", &["`every` is 0"]),
         ("sparse_categorical_crossentropy", "mse", &["mean_squared_error", "one label a sample", "sparse_categorical_crossentropy"]),
-        ("sparse_categorical", "categorical", &["categorical_crossentropy", "one label a sample"]),
         ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"json_training_logger\"\nlog_file = \"./summary.json\"", &["line 24", "summary.json", "the run itself writes"]),
         ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"json_training_logger\"\nlog_file = \"a/../x.png\"\n[[callbacks]]\ntype = \"training_plot\"\nfile = \"x.png\"", &["line 25", "`json_training_logger` and `training_plot` both write", "x.png"]),
         ("patience = 5", "patience = 5\n[[callbacks]]\ntype = \"training_plot\"\nmetrics = []", &["line 24", "`metrics` is empty"]),

@@ -15,6 +15,9 @@ const MODELS: &[&str] = &[
     r#"{ type = "flatten" }, { type = "dropout", rate = 0.3 }, { type = "activation", activation = "mish" }"#,
     r#"{ type = "conv2d", filters = 3, kernel_size = 3, kernel_constraint = { type = "max_norm", max_value = 0.5, axis = [0, 1, 2] } }, { type = "max_pooling2d" }, { type = "flatten" }"#,
     r#"{ type = "depthwise_conv2d", kernel_size = 3, depth_multiplier = 3 }, { type = "average_pooling2d" }, { type = "flatten" }"#,
+    r#"{ type = "separable_conv2d", filters = 6, kernel_size = 3, depth_multiplier = 2, pointwise_constraint = "non_neg" }, { type = "prelu", shared_axes = [2, 3] }, { type = "max_pooling2d" }, { type = "flatten" }"#,
+    r#"{ type = "conv2d", filters = 3, kernel_size = 3, activation = "relu", activity_regularizer = "l2" }, { type = "max_pooling2d" }, { type = "flatten" }, { type = "prelu" }"#,
+    r#"{ type = "reshape", target_shape = [8, 8] }, { type = "separable_conv1d", filters = 6, kernel_size = 3 }, { type = "leaky_relu" }, { type = "residual", layers = [{ type = "dense", units = 6, activation = "softmax", activity_regularizer = "l1" }, { type = "prelu" }, { type = "elu" }, { type = "softmax" }] }, { type = "relu", max_value = 1.0 }, { type = "flatten" }"#,
     r#"{ type = "conv2d", filters = 4, kernel_size = 3, strides = 2, padding = "same" }, { type = "conv2d_transpose", filters = 2, kernel_size = 3, strides = 2, padding = "same", activation = "tanh" }, { type = "flatten" }"#,
     r#"{ type = "conv2d", filters = 8, kernel_size = 3 }, { type = "spatial_dropout2d", rate = 0.3 }, { type = "global_average_pooling2d" }"#,
     r#"{ type = "conv2d", filters = 8, kernel_size = 3 }, { type = "group_normalization", groups = 2 }, { type = "global_max_pooling2d" }"#,
@@ -202,6 +205,22 @@ fn bad_options_are_refused_with_line_and_column() {
             "`variance[1]` is -1; allowed: a finite number, 0 or more",
         ),
         (r#"{ type = "random_rotation", factor = 2 }"#, "`factor` is 2; allowed: -1 to 1"),
+        (
+            r#"{ type = "separable_conv1d", filters = 2, kernel_size = 3, padding = "causal" }"#,
+            "unknown padding `causal`; allowed: same, valid",
+        ),
+        (
+            r#"{ type = "prelu", shared_axes = [0] }"#,
+            "`shared_axes[0]` is 0; allowed: a whole number, 1 or more",
+        ),
+        (
+            r#"{ type = "leaky_relu", negative_slope = -0.1 }"#,
+            "`negative_slope` is -0.1; allowed: a finite number, 0 or more",
+        ),
+        (
+            r#"{ type = "dense", units = 2, activity_regularizer = "l3" }"#,
+            "unknown regularizer `l3`",
+        ),
         (
             r#"{ type = "random_zoom", height_factor = [-1.0, 0.0] }"#,
             "`height_factor[0]` is -1; allowed: above -1, up to 1",

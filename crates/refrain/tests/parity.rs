@@ -22,7 +22,7 @@ fn losses_of_five_epochs_are_those_of_keras() {
         compare(&history, &run);
         networks += 1;
     }
-    assert_eq!(networks, 6);
+    assert_eq!(networks, 7);
 }
 
 fn of_recipe(text: &str, run: &Value) -> History {

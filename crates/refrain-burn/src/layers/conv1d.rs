@@ -6,7 +6,7 @@ use refrain_core::Result;
 
 use super::conv2d::Convolution;
 use super::kernel_options::{KernelOptions, kernel_options};
-use super::rules::Rules;
+use super::rules::{Rules, activity};
 use super::sequences::{self, from_image, to_image};
 use super::windows::{Asked, Padding, Windows};
 use super::{MAX_WEIGHTS, Place};
@@ -104,6 +104,7 @@ impl Conv1d {
     }
 
     kernel_options!();
+    activity!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv1dLayer, Vec<usize>)> {

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 
 use super::kernel_options::{KernelOptions, kernel_options};
-use super::rules::Rules;
+use super::rules::{Rules, activity};
 use super::windows::{Asked, HeightWidth, Padding, Windows};
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
@@ -105,6 +105,7 @@ impl Conv2d {
     }
 
     kernel_options!();
+    activity!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv2dLayer, Vec<usize>)> {

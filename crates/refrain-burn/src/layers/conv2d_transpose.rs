@@ -6,7 +6,7 @@ use refrain_core::Result;
 
 use super::conv2d::by_channel;
 use super::kernel_options::{KernelOptions, kernel_options};
-use super::rules::Rules;
+use super::rules::{Rules, activity};
 use super::windows::{HeightWidth, Padding, Windows, image};
 use super::{MAX_ELEMENTS, MAX_WEIGHTS, Place};
 use crate::activation::Activation;
@@ -109,6 +109,7 @@ impl Conv2dTranspose {
     }
 
     kernel_options!();
+    activity!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(Conv2dTransposeLayer, Vec<usize>)> {

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 
 use super::conv2d::{Conv2d, Convolution};
-use super::rules::{Rules, rules};
+use super::rules::{Rules, activity, rules};
 use super::windows::{HeightWidth, Padding, Windows};
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
@@ -119,6 +119,8 @@ impl DepthwiseConv2d {
         "depthwise", depthwise_regularizer, depthwise_constraint;
         "bias", bias_regularizer, bias_constraint;
     }
+
+    activity!();
 
     /// The layer, and the shape of its output.
     pub(super) fn build(&self, place: &Place<'_>) -> Result<(DepthwiseConv2dLayer, Vec<usize>)> {

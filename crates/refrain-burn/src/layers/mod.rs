@@ -5,6 +5,7 @@ mod adapted;
 mod affine;
 mod attention;
 mod augmentation;
+mod bend;
 mod bidirectional;
 mod conv1d;
 mod conv2d;
@@ -22,11 +23,14 @@ mod noise;
 mod normalization;
 mod pooling1d;
 mod pooling2d;
+mod prelu;
 mod recurrent;
 mod reshape;
 mod residual;
 mod rules;
+mod separable_conv;
 mod sequences;
+mod softmax;
 mod stack;
 mod windows;
 
@@ -47,6 +51,7 @@ pub use attention::MultiHeadAttention;
 pub use augmentation::{
     Factor, FlipMode, RandomFlip, RandomRotation, RandomTranslation, RandomZoom,
 };
+pub use bend::{Elu, LeakyRelu, Relu};
 pub use bidirectional::{Bidirectional, MergeMode, Recurrent};
 pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
@@ -64,9 +69,12 @@ pub use normalization::{
 };
 pub use pooling1d::{AveragePooling1d, MaxPooling1d};
 pub use pooling2d::{AveragePooling2d, MaxPooling2d};
+pub use prelu::Prelu;
 pub use recurrent::{Gru, Lstm, SimpleRnn};
 pub use reshape::{Permute, Reshape};
 pub use residual::Residual;
+pub use separable_conv::{SeparableConv1d, SeparableConv2d};
+pub use softmax::Softmax;
 pub use windows::{HeightWidth, Padding};
 
 pub(crate) use stack::Stack;
@@ -171,6 +179,13 @@ layer_configs! {
     RandomTranslation, "random_translation", "RandomTranslation";
     RandomRotation, "random_rotation", "RandomRotation";
     RandomZoom, "random_zoom", "RandomZoom";
+    SeparableConv1d, "separable_conv1d", "SeparableConv1D";
+    SeparableConv2d, "separable_conv2d", "SeparableConv2D";
+    Prelu, "prelu", "PReLU";
+    LeakyRelu, "leaky_relu", "LeakyReLU";
+    Elu, "elu", "ELU";
+    Relu, "relu", "ReLU";
+    Softmax, "softmax", "Softmax";
 }
 
 impl LayerConfig {
@@ -183,6 +198,9 @@ impl LayerConfig {
             Self::DepthwiseConv2d(config) => Some(config.activation),
             Self::Conv1d(config) => Some(config.activation),
             Self::Conv2dTranspose(config) => Some(config.activation),
+            Self::SeparableConv1d(config) => Some(config.activation),
+            Self::SeparableConv2d(config) => Some(config.activation),
+            Self::Softmax(_) => Some(ActivationFunction::Softmax),
             _ => None,
         }
     }
@@ -195,6 +213,9 @@ impl LayerConfig {
             Self::Conv2d(config) => &config.rules,
             Self::Conv2dTranspose(config) => &config.rules,
             Self::DepthwiseConv2d(config) => &config.rules,
+            Self::SeparableConv1d(config) => &config.rules,
+            Self::SeparableConv2d(config) => &config.rules,
+            Self::Prelu(config) => &config.rules,
             Self::Lstm(config) => &config.rules,
             Self::Gru(config) => &config.rules,
             Self::SimpleRnn(config) => &config.rules,
@@ -316,6 +337,19 @@ impl LayerConfig {
                 (Kind::Augmentation(config.build(place)?), same_shape())
             }
             Self::RandomZoom(config) => (Kind::Augmentation(config.build(place)?), same_shape()),
+            Self::SeparableConv1d(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::SeparableConv1d(layer), shape)
+            }
+            Self::SeparableConv2d(config) => {
+                let (layer, shape) = config.build(place)?;
+                (Kind::SeparableConv2d(layer), shape)
+            }
+            Self::Prelu(config) => (config.build(place)?, same_shape()),
+            Self::LeakyRelu(config) => (Kind::Bend(config.build(place)?), same_shape()),
+            Self::Elu(config) => (Kind::Bend(config.build(place)?), same_shape()),
+            Self::Relu(config) => (Kind::Bend(config.build(place)?), same_shape()),
+            Self::Softmax(_) => (Kind::Activation(ActivationFunction::Softmax), same_shape()),
         };
         let rules = self.rules();
         rules.check(&kind, place)?;
@@ -422,7 +456,6 @@ pub(crate) struct Layer {
 }
 
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a model has few layers, and its weights are larger")]
 pub(crate) enum Kind {
     Flatten,
     Dense(dense::DenseLayer),
@@ -467,6 +500,12 @@ pub(crate) enum Kind {
     Residual(Stack),
     Adapted(adapted::AdaptedLayer),
     Augmentation(augmentation::AugmentationLayer),
+    SeparableConv1d(separable_conv::SeparableLayer<3>),
+    SeparableConv2d(separable_conv::SeparableLayer<4>),
+    PreluOfVectors(prelu::PreluLayer<1>),
+    PreluOfSequences(prelu::PreluLayer<2>),
+    PreluOfImages(prelu::PreluLayer<3>),
+    Bend(bend::Bend),
 }
 
 impl Layer {
@@ -479,8 +518,16 @@ impl Layer {
             Kind::DepthwiseConv2d(layer) => layer.conv.activation,
             Kind::Conv1d(layer) => layer.conv.activation,
             Kind::Conv2dTranspose(layer) => layer.activation,
+            Kind::SeparableConv1d(layer) => layer.pointwise.activation,
+            Kind::SeparableConv2d(layer) => layer.pointwise.activation,
             _ => ActivationFunction::Linear,
         }
+    }
+
+    /// The activation that the layer ends with, of rows that it was left out of; along an axis, it is
+    /// the last one of a sample.
+    pub(crate) fn close(&self, x: Tensor<2>) -> Tensor<2> {
+        activation::forward(self.closing_activation(), x, &self.output_shape)
     }
 
     fn kept(&self, next: Option<&Layer>) -> usize {
@@ -491,7 +538,7 @@ impl Layer {
             Kind::Flatten | Kind::Reshape => 0,
             // One operation with the pooling, and never in memory as a whole.
             Kind::Conv2d(_) | Kind::DepthwiseConv2d(_)
-                if self.kind.pools_in_one_pass()
+                if self.pools_in_one_pass()
                     && next.is_some_and(|next| matches!(next.kind, Kind::MaxPooling2d(_))) =>
             {
                 0
@@ -509,6 +556,13 @@ impl Layer {
             Kind::Attention(layer) => outputs.saturating_add(layer.kept()),
             Kind::Recurrent(layer) => layer.kept(),
             Kind::RecurrentWithTwoBiases(layer) => layer.kept(),
+            Kind::SeparableConv1d(layer) => outputs.saturating_add(layer.kept()),
+            Kind::SeparableConv2d(layer) => outputs.saturating_add(layer.kept()),
+            // What is above 0 and what is below, each for itself.
+            Kind::PreluOfVectors(_)
+            | Kind::PreluOfSequences(_)
+            | Kind::PreluOfImages(_)
+            | Kind::Bend(_) => times(2),
             // Centred, squared, divided: step by step.
             Kind::Normalization(_) | Kind::RmsNormalization(_) => times(3),
             // What the activation takes, where its gradient is not a function of the output.
@@ -528,11 +582,34 @@ impl Layer {
         }
     }
 
-    /// Rows in, rows out: `[samples, elements of a sample]`.
-    fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
+    /// Whether it and a max pooling that follows are one operation.
+    fn pools_in_one_pass(&self) -> bool {
+        // A penalty on the outputs must see them.
+        self.rules.activity().is_none() && self.kind.pools_in_one_pass()
+    }
+
+    /// Rows in, rows out: `[samples, elements of a sample]`. Adds what the outputs cost to `penalties`,
+    /// also those of layers within.
+    fn forward(&self, x: Tensor<2>, pass: Pass, penalties: &mut Vec<Tensor<1>>) -> Tensor<2> {
+        let samples = x.dims()[0].max(1);
+        let output = self.output(x, pass, penalties);
+        if let Some(regularizer) = self.rules.activity() {
+            penalties.push(regularizer.penalty(output.clone()) / samples as f32);
+        }
+        output
+    }
+
+    fn output(&self, x: Tensor<2>, pass: Pass, penalties: &mut Vec<Tensor<1>>) -> Tensor<2> {
         match &self.kind {
             // Rows are flat already.
             Kind::Flatten | Kind::Reshape => x,
+            Kind::Residual(layers) => x.clone() + layers.forward(x, pass.logits(false), penalties),
+            Kind::SeparableConv1d(layer) => layer.forward(x, pass),
+            Kind::SeparableConv2d(layer) => layer.forward(x, pass),
+            Kind::PreluOfVectors(layer) => layer.forward(x),
+            Kind::PreluOfSequences(layer) => layer.forward(x),
+            Kind::PreluOfImages(layer) => layer.forward(x),
+            Kind::Bend(bend) => bend.forward(x),
             Kind::Permute(axes) => axes.permute(x),
             Kind::Recurrent(layer) => layer.forward(x),
             Kind::RecurrentWithTwoBiases(layer) => layer.forward(x),
@@ -555,7 +632,6 @@ impl Layer {
             Kind::GlobalMaxPooling1d { features } => global_pooling1d::max(x, *features),
             Kind::Bidirectional(layers, merge) => merge.forward(layers, x),
             Kind::Attention(layer) => layer.forward(x, pass),
-            Kind::Residual(layers) => x.clone() + layers.forward(x, pass.logits(false)),
             Kind::Adapted(layer) => layer.forward(x),
             Kind::Augmentation(layer) => layer.forward(x, pass),
             Kind::Conv2d(conv) => conv.forward(x, pass),
@@ -593,6 +669,11 @@ macro_rules! weights {
             Kind::Attention($module) => $value,
             Kind::Residual($module) => $value,
             Kind::Adapted($module) => $value,
+            Kind::SeparableConv1d($module) => $value,
+            Kind::SeparableConv2d($module) => $value,
+            Kind::PreluOfVectors($module) => $value,
+            Kind::PreluOfSequences($module) => $value,
+            Kind::PreluOfImages($module) => $value,
             _ => $other,
         }
     };
@@ -617,6 +698,11 @@ macro_rules! replace_weights {
             Kind::Attention($module) => Kind::Attention($value),
             Kind::Residual($module) => Kind::Residual($value),
             Kind::Adapted($module) => Kind::Adapted($value),
+            Kind::SeparableConv1d($module) => Kind::SeparableConv1d($value),
+            Kind::SeparableConv2d($module) => Kind::SeparableConv2d($value),
+            Kind::PreluOfVectors($module) => Kind::PreluOfVectors($value),
+            Kind::PreluOfSequences($module) => Kind::PreluOfSequences($value),
+            Kind::PreluOfImages($module) => Kind::PreluOfImages($value),
             other => other,
         }
     };

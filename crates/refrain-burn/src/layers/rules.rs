@@ -13,6 +13,8 @@ use crate::regularizer::Regularizer;
 pub(crate) struct Rules {
     regularizers: Vec<(&'static str, Regularizer)>,
     constraints: Vec<(&'static str, Constraint)>,
+    /// Of the layer's outputs.
+    activity: Option<Regularizer>,
 }
 
 /// The options `.._regularizer` and `.._constraint` of a layer, for each of its weights.
@@ -36,8 +38,35 @@ macro_rules! rules {
 
 pub(crate) use rules;
 
+/// The option `activity_regularizer` of a layer.
+macro_rules! activity {
+    () => {
+        /// What large outputs cost: the penalty, divided by the number of samples, is added to the loss,
+        /// in training and in validation. Default: nothing.
+        pub fn activity_regularizer(
+            mut self,
+            regularizer: crate::regularizer::Regularizer,
+        ) -> Self {
+            self.rules.regularize_activity(regularizer);
+            self
+        }
+    };
+}
+
+pub(crate) use activity;
+
 impl Rules {
-    pub(super) const NONE: &Self = &Self { regularizers: Vec::new(), constraints: Vec::new() };
+    pub(super) const NONE: &Self =
+        &Self { regularizers: Vec::new(), constraints: Vec::new(), activity: None };
+
+    pub(super) fn regularize_activity(&mut self, regularizer: Regularizer) {
+        self.activity = Some(regularizer);
+    }
+
+    /// What the layer's outputs cost.
+    pub(crate) fn activity(&self) -> Option<Regularizer> {
+        self.activity
+    }
 
     pub(super) fn regularize(&mut self, weight: &'static str, regularizer: Regularizer) {
         self.regularizers.retain(|(other, _)| *other != weight);
@@ -59,7 +88,10 @@ impl Rules {
 
     /// Refuses what does not fit the layer's weights.
     pub(super) fn check(&self, kind: &Kind, place: &Place<'_>) -> Result {
-        for (weight, regularizer) in &self.regularizers {
+        let activity = self.activity.iter().map(|regularizer| ("activity", regularizer));
+        let of_weights =
+            self.regularizers.iter().map(|(weight, regularizer)| (*weight, regularizer));
+        for (weight, regularizer) in of_weights.chain(activity) {
             if let Some(problem) = regularizer.problem() {
                 return Err(place.error(format!("{weight}_regularizer: {problem}")));
             }
@@ -84,8 +116,12 @@ impl Rules {
         if self.constraints.is_empty() {
             return kind;
         }
-        let is_conv2d = matches!(kind, Kind::Conv2d(_));
-        kind.map(&mut Constrain { rules: self, weight: String::new(), is_conv2d })
+        let order = match kind {
+            Kind::Conv2d(_) => Order::Filters,
+            Kind::PreluOfImages(_) => Order::Image,
+            _ => Order::Keras,
+        };
+        kind.map(&mut Constrain { rules: self, weight: String::new(), order })
     }
 }
 
@@ -95,7 +131,8 @@ fn is_of(of: &str, weight: &str) -> bool {
         // Keras' kernel is called `weight` in two layers.
         "kernel" => matches!(weight, "kernel" | "weight"),
         "recurrent" => weight == "recurrent_kernel",
-        "depthwise" => weight == "kernel",
+        "depthwise" => matches!(weight, "kernel" | "depthwise_kernel"),
+        "pointwise" => weight == "pointwise_kernel",
         of => of == weight,
     }
 }
@@ -140,11 +177,20 @@ impl ModuleVisitor for Penalize<'_> {
     }
 }
 
+/// In which order a layer's weights have their axes.
+#[derive(Clone, Copy)]
+enum Order {
+    Keras,
+    /// `[filters, channels, height, width]`, and Keras' `[height, width, channels, filters]`.
+    Filters,
+    /// `[channels, height, width]`, and Keras' `[height, width, channels]`.
+    Image,
+}
+
 struct Constrain<'a> {
     rules: &'a Rules,
     weight: String,
-    /// Its weight is `[filters, channels, height, width]`, and Keras' `[height, width, channels, filters]`.
-    is_conv2d: bool,
+    order: Order,
 }
 
 impl ModuleMapper for Constrain<'_> {
@@ -156,10 +202,11 @@ impl ModuleMapper for Constrain<'_> {
         let Some(constraint) = self.rules.constraint(&self.weight) else {
             return param;
         };
-        let axis = |keras: usize| match keras {
-            0 | 1 if self.is_conv2d && D == 4 => keras + 2,
-            2 | 3 if self.is_conv2d && D == 4 => 3 - keras,
-            other => other,
+        let axis = |keras: usize| match (self.order, keras) {
+            (Order::Filters, 0 | 1) if D == 4 => keras + 2,
+            (Order::Filters, 2 | 3) if D == 4 => 3 - keras,
+            (Order::Image, 0..3) => (keras + 1) % 3,
+            _ => keras,
         };
         let (id, tensor, mapper) = param.consume();
         let checkpointing = tensor.gradient_checkpointing_strategy();

@@ -66,9 +66,14 @@ impl Stack {
         Ok(Self { layers })
     }
 
-    /// The layers' outputs, one after the other.
-    pub(crate) fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
-        forward(&self.layers, x, pass)
+    /// The layers' outputs, one after the other. Adds what outputs cost to `penalties`.
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<2>,
+        pass: Pass,
+        penalties: &mut Vec<Tensor<1>>,
+    ) -> Tensor<2> {
+        forward(&self.layers, x, pass, penalties)
     }
 
     /// Shape of the output for one sample, where there are layers.
@@ -84,7 +89,7 @@ impl Stack {
                 break;
             };
             let mut inputs = |visit: &mut dyn FnMut(Tensor<2>) -> Result| {
-                batches(&mut |x| visit(forward(before, x, Pass::inference())))
+                batches(&mut |x| visit(forward(before, x, Pass::inference(), &mut Vec::new())))
             };
             match &mut layer.kind {
                 Kind::Adapted(normalization) => normalization.adapt(&layer.name, &mut inputs)?,
@@ -95,7 +100,7 @@ impl Stack {
         Ok(())
     }
 
-    /// What the regularisers ask for, in the layers' order.
+    /// What the regularisers of weights ask for, in the layers' order.
     pub(crate) fn penalties(&self, penalties: &mut Vec<Tensor<1>>) {
         for layer in &self.layers {
             layer.rules.penalties(&layer.kind, penalties);
@@ -130,17 +135,23 @@ impl Stack {
 }
 
 /// Rows in, rows out.
-fn forward(mut layers: &[Layer], mut x: Tensor<2>, pass: Pass) -> Tensor<2> {
+fn forward(
+    mut layers: &[Layer],
+    mut x: Tensor<2>,
+    pass: Pass,
+    penalties: &mut Vec<Tensor<1>>,
+) -> Tensor<2> {
     while let [layer, rest @ ..] = layers {
         layers = rest;
         if let [Layer { kind: Kind::MaxPooling2d(pool), .. }, rest @ ..] = rest
+            && layer.pools_in_one_pass()
             && let Some(pooled) = layer.kind.forward_pooled(&x, pool)
         {
             x = pooled;
             layers = rest;
             continue;
         }
-        x = layer.forward(x, pass.logits(pass.logits && layers.is_empty()));
+        x = layer.forward(x, pass.logits(pass.logits && layers.is_empty()), penalties);
     }
     x
 }

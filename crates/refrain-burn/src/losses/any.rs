@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor};
 use refrain_core::{Error, Result};
 
+use super::per_step::PerStep;
 use super::{
     BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
     CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, CategoricalHinge, Circle,
@@ -42,9 +43,37 @@ impl AnyLoss {
         Self::custom(OfRows(loss))
     }
 
+    /// A loss against rows with a number for each class; class labels become one-hot rows where there
+    /// are several outputs. Keras takes no labels there.
+    pub fn of_class_rows(loss: impl Loss<Tensor<2>, Targets = Tensor<2>> + Sync) -> Self {
+        Self::custom(OfClassRows(loss))
+    }
+
     /// A loss against class labels.
     pub fn of_labels(loss: impl Loss<Tensor<2>, Targets = Tensor<1, Int>> + Sync) -> Self {
         Self::custom(OfLabels(loss))
+    }
+
+    /// The mean of this loss over the steps of sequences: outputs `[samples, steps × outputs]` are one
+    /// for each step, as Keras takes `[samples, steps, outputs]`. Targets: rows with the class of each
+    /// step, `[samples, steps]`, or with a number for each output of each step.
+    ///
+    /// A label that is no class of the outputs makes the loss NaN.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_burn::burn::tensor::{Device, Tensor};
+    /// use refrain_burn::{AnyLoss, Loss as _, Targets};
+    ///
+    /// let loss = AnyLoss::from_name("sparse_categorical_crossentropy").unwrap().per_step(2);
+    /// // Two steps of two classes each.
+    /// let outputs = Tensor::from_data([[0.5_f32, 0.5, 0.0, 1.0]], &Device::default());
+    /// let classes = Targets::Rows(Tensor::from_data([[0.0_f32, 1.0]], &Device::default()));
+    /// let mean = loss.forward(outputs, classes).into_scalar::<f32>();
+    /// assert!((mean - 2_f32.ln() / 2.0).abs() < 1e-6);
+    /// ```
+    pub fn per_step(self, steps: usize) -> Self {
+        Self::custom(PerStep::new(self, steps))
     }
 
     /// Whether outputs are taken for logits; `None` where that is no question.
@@ -54,6 +83,14 @@ impl AnyLoss {
             Self::CategoricalCrossentropy(loss) => Some(loss.is_from_logits()),
             Self::BinaryCrossentropy(loss) => Some(loss.is_from_logits()),
             Self::MeanSquaredError(_) | Self::Custom(_) => None,
+        }
+    }
+
+    /// The label of samples that have no loss, where the loss leaves some out.
+    pub fn ignored_class(&self) -> Option<i64> {
+        match self {
+            Self::SparseCategoricalCrossentropy(loss) => loss.ignored_class(),
+            _ => None,
         }
     }
 
@@ -104,16 +141,18 @@ impl AnyLoss {
             "mean_squared_logarithmic_error" | "msle" => Self::of_rows(MeanSquaredLogarithmicError),
             "huber" => Self::of_rows(Huber::new()),
             "log_cosh" => Self::of_rows(LogCosh),
-            "hinge" => Self::of_rows(Hinge),
-            "squared_hinge" => Self::of_rows(SquaredHinge),
-            "categorical_hinge" => Self::of_rows(CategoricalHinge),
-            "kl_divergence" | "kld" => Self::of_rows(KlDivergence),
+            "hinge" => Self::of_class_rows(Hinge),
+            "squared_hinge" => Self::of_class_rows(SquaredHinge),
+            "categorical_hinge" => Self::of_class_rows(CategoricalHinge),
+            "kl_divergence" | "kld" => Self::of_class_rows(KlDivergence),
             "poisson" => Self::of_rows(Poisson),
             "cosine_similarity" => Self::of_rows(CosineSimilarity),
-            "binary_focal_crossentropy" => Self::of_rows(BinaryFocalCrossentropy::new()),
-            "categorical_focal_crossentropy" => Self::of_rows(CategoricalFocalCrossentropy::new()),
-            "dice" => Self::of_rows(Tversky::dice()),
-            "tversky" => Self::of_rows(Tversky::new()),
+            "binary_focal_crossentropy" => Self::of_class_rows(BinaryFocalCrossentropy::new()),
+            "categorical_focal_crossentropy" => {
+                Self::of_class_rows(CategoricalFocalCrossentropy::new())
+            }
+            "dice" => Self::of_class_rows(Tversky::dice()),
+            "tversky" => Self::of_class_rows(Tversky::new()),
             "circle" => Self::of_labels(Circle::new()),
             "categorical_generalized_cross_entropy" => {
                 Self::of_labels(CategoricalGeneralizedCrossEntropy::new())
@@ -162,9 +201,13 @@ impl Loss<Tensor<2>> for AnyLoss {
                 loss.forward(outputs, rows.int().squeeze_dim(1))
             }
             (Self::CategoricalCrossentropy(loss), targets) => {
-                loss.forward(outputs, targets.into_rows())
+                let rows = targets.class_rows(outputs.dims()[1]);
+                loss.forward(outputs, rows)
             }
-            (Self::BinaryCrossentropy(loss), targets) => loss.forward(outputs, targets.into_rows()),
+            (Self::BinaryCrossentropy(loss), targets) => {
+                let rows = targets.class_rows(outputs.dims()[1]);
+                loss.forward(outputs, rows)
+            }
             (Self::MeanSquaredError(loss), targets) => loss.forward(outputs, targets.into_rows()),
             (Self::Custom(loss), targets) => loss.forward(outputs, targets),
         }
@@ -193,10 +236,10 @@ impl Loss<Tensor<2>> for AnyLoss {
                 )))
             }
             (Self::CategoricalCrossentropy(loss), targets) => {
-                loss.check(outputs, &targets.clone().into_rows())
+                loss.check(outputs, &targets.clone().class_rows(outputs.dims()[1]))
             }
             (Self::BinaryCrossentropy(loss), targets) => {
-                loss.check(outputs, &targets.clone().into_rows())
+                loss.check(outputs, &targets.clone().class_rows(outputs.dims()[1]))
             }
             (Self::MeanSquaredError(loss), targets) => {
                 loss.check(outputs, &targets.clone().into_rows())
@@ -208,8 +251,9 @@ impl Loss<Tensor<2>> for AnyLoss {
     fn classes(&self, outputs: &Tensor<2>) -> Option<usize> {
         match self {
             Self::SparseCategoricalCrossentropy(loss) => loss.classes(outputs),
+            Self::CategoricalCrossentropy(_) | Self::BinaryCrossentropy(_) => one_hot(outputs),
             Self::Custom(loss) => loss.classes(outputs),
-            _ => None,
+            Self::MeanSquaredError(_) => None,
         }
     }
 
@@ -245,6 +289,40 @@ impl<L: Loss<Tensor<2>, Targets = Tensor<2>> + Sync> Loss<Tensor<2>> for OfRows<
 
     fn check(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
         self.0.check(outputs, &targets.clone().into_rows())
+    }
+
+    fn on_logits(&self, closing: ClosingActivation) -> Option<Self> {
+        self.0.on_logits(closing).map(Self)
+    }
+}
+
+/// The classes that labels are looked up in where they become one-hot rows of so many outputs.
+fn one_hot(outputs: &Tensor<2>) -> Option<usize> {
+    Some(outputs.dims()[1]).filter(|outputs| *outputs > 1)
+}
+
+/// A loss against rows with a number for each class, for targets of any kind.
+#[derive(Clone)]
+struct OfClassRows<L>(L);
+
+impl<L: Loss<Tensor<2>, Targets = Tensor<2>> + Sync> Loss<Tensor<2>> for OfClassRows<L> {
+    type Targets = Targets;
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn forward(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<1> {
+        let rows = targets.class_rows(outputs.dims()[1]);
+        self.0.forward(outputs, rows)
+    }
+
+    fn check(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        self.0.check(outputs, &targets.clone().class_rows(outputs.dims()[1]))
+    }
+
+    fn classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        one_hot(outputs)
     }
 
     fn on_logits(&self, closing: ClosingActivation) -> Option<Self> {

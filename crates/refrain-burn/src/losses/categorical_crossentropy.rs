@@ -61,7 +61,8 @@ impl Loss<Tensor<2>> for CategoricalCrossentropy {
 
     fn check(&self, outputs: &Tensor<2>, targets: &Tensor<2>) -> Result {
         check_share(NAME, "label_smoothing", self.label_smoothing)?;
-        let hint = "; class labels go with `sparse_categorical_crossentropy`";
+        let hint = "; class labels go with `sparse_categorical_crossentropy`, or with \
+                    `AnyLoss::CategoricalCrossentropy`";
         check_rows(NAME, outputs.dims(), targets.dims(), hint)
     }
 

@@ -13,6 +13,7 @@ mod focal;
 mod generalized_cross_entropy;
 mod mean_squared_error;
 mod overlap;
+mod per_step;
 mod regression;
 mod sparse_categorical_crossentropy;
 
@@ -31,6 +32,7 @@ pub use focal::{BinaryFocalCrossentropy, CategoricalFocalCrossentropy};
 pub use generalized_cross_entropy::CategoricalGeneralizedCrossEntropy;
 pub use mean_squared_error::MeanSquaredError;
 pub use overlap::Tversky;
+pub(crate) use per_step::Steps;
 pub use regression::{
     CategoricalHinge, CosineSimilarity, Hinge, Huber, KlDivergence, LogCosh, MeanAbsoluteError,
     MeanAbsolutePercentageError, MeanSquaredLogarithmicError, Poisson, SquaredHinge,

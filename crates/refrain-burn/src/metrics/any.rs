@@ -13,6 +13,7 @@ use super::{
 };
 use crate::losses::{
     AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, Loss, SparseCategoricalCrossentropy,
+    Steps,
 };
 use crate::targets::{ClassRows as _, Targets};
 
@@ -121,6 +122,14 @@ impl AnyMetric {
         self
     }
 
+    /// This metric of the steps of sequences, each of them as a sample: outputs
+    /// `[samples, steps × outputs]`. Targets as those of [`AnyLoss::per_step`]; a label that is no class
+    /// of the outputs is never right.
+    pub fn per_step(self, steps: usize) -> Self {
+        let metric = Arc::new(PerStep { metric: self.metric, steps: Steps(steps) });
+        Self { metric, ..self }
+    }
+
     /// With samples counted by their weights; see [`Weighted`](super::Weighted).
     pub fn weighted(mut self) -> Self {
         self.is_weighted = true;
@@ -157,6 +166,56 @@ impl Metric<Tensor<2>, Targets> for AnyMetric {
 
     fn is_weighted(&self) -> bool {
         self.is_weighted
+    }
+}
+
+/// A metric of each step of sequences.
+struct PerStep {
+    metric: Arc<dyn SharedMetric>,
+    steps: Steps,
+}
+
+impl PerStep {
+    /// Outputs and targets, a step each.
+    fn apart(&self, outputs: Tensor<2>, targets: Targets) -> (Tensor<2>, Targets) {
+        let outputs = self.steps.outputs(outputs);
+        let classes = outputs.dims()[1];
+        let targets = match self.steps.targets(targets, classes) {
+            // Those that are no class are not known on the host, and a look-up of them would panic.
+            Targets::Labels(labels) if self.metric.label_classes(&outputs).is_some() => {
+                Targets::Labels(labels.clamp(0, classes.saturating_sub(1) as i64))
+            }
+            targets => targets,
+        };
+        (outputs, targets)
+    }
+}
+
+impl Metric<Tensor<2>, Targets> for PerStep {
+    fn name(&self) -> String {
+        self.metric.name()
+    }
+
+    fn values(&self, outputs: Tensor<2>, targets: Targets) -> Tensor<2> {
+        let samples = outputs.dims()[0];
+        let (outputs, targets) = self.apart(outputs, targets);
+        let values = self.metric.values(outputs, targets);
+        let sums = values.dims()[1];
+        values.reshape([samples, self.steps.0, sums]).sum_dim(1).squeeze_dim(1)
+    }
+
+    fn result(&self, sums: &[f64], weight: f64) -> f64 {
+        self.metric.result(sums, weight * self.steps.0 as f64)
+    }
+
+    fn check_batch(&self, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        self.steps.check(&self.metric.name(), outputs, targets)?;
+        let (outputs, targets) = self.apart(outputs.clone(), targets.clone());
+        self.metric.check_batch(&outputs, &targets)
+    }
+
+    fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {
+        self.metric.label_classes(&self.steps.outputs(outputs.clone()))
     }
 }
 

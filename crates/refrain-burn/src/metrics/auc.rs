@@ -68,8 +68,9 @@ impl Summation {
 /// several outputs. All outputs count as one, unless [`multi_label`](Self::multi_label): then the
 /// areas of all outputs are averaged.
 ///
-/// The curve is known at `num_thresholds` thresholds, evenly from 0 to 1: the area is exact up to
-/// the outputs that lie between two of them.
+/// The curve is known at `num_thresholds` thresholds, evenly from 0 to 1, or at
+/// [thresholds](Self::thresholds) of one's own: the area is exact up to the outputs that lie between two
+/// of them.
 ///
 /// Defaults: ROC, 200 thresholds, interpolation, probabilities, one area.
 ///
@@ -100,6 +101,8 @@ pub struct Auc {
     from_logits: bool,
     multi_label: bool,
     label_weights: Option<Vec<f32>>,
+    /// Between 0 and 1, from the smallest on.
+    thresholds: Option<Vec<f32>>,
 }
 
 impl Auc {
@@ -112,6 +115,7 @@ impl Auc {
             from_logits: false,
             multi_label: false,
             label_weights: None,
+            thresholds: None,
         }
     }
 
@@ -124,6 +128,15 @@ impl Auc {
     /// At how many outputs the curve is known; 2 or more. Default 200.
     pub fn num_thresholds(mut self, num_thresholds: usize) -> Self {
         self.num_thresholds = num_thresholds;
+        self
+    }
+
+    /// At which outputs the curve is known, beside 0 and 1; 1 or more of them, 0..=1, in any order. Default
+    /// none: evenly spaced. With them, `num_thresholds` does not count.
+    pub fn thresholds(mut self, thresholds: impl Into<Vec<f32>>) -> Self {
+        let mut thresholds = thresholds.into();
+        thresholds.sort_by(f32::total_cmp);
+        self.thresholds = Some(thresholds);
         self
     }
 
@@ -149,6 +162,11 @@ impl Auc {
     pub fn label_weights(mut self, weights: impl Into<Vec<f32>>) -> Self {
         self.label_weights = Some(weights.into());
         self
+    }
+
+    fn buckets(&self) -> Buckets {
+        let own = self.thresholds.as_ref().map(|thresholds| thresholds.len() + 2);
+        Buckets { thresholds: own.unwrap_or(self.num_thresholds), has_below: false }
     }
 
     fn area(&self, counts: &[At]) -> f64 {
@@ -202,14 +220,19 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for Auc {
         let outputs = if self.from_logits { sigmoid(outputs) } else { outputs };
         let targets = targets.class_rows(outputs.dims()[1]);
         let weights = self.label_weights.as_deref().filter(|_| !self.multi_label);
-        let buckets = Buckets { thresholds: self.num_thresholds, has_below: false };
-        buckets.values(outputs, targets, weights, self.multi_label)
+        let buckets = self.buckets();
+        match &self.thresholds {
+            None => buckets.values(outputs, targets, weights, self.multi_label),
+            Some(thresholds) => {
+                let bucket = above(outputs, thresholds);
+                buckets.count(bucket, targets, weights, self.multi_label)
+            }
+        }
     }
 
     fn result(&self, sums: &[f64], _: f64) -> f64 {
-        let buckets = Buckets { thresholds: self.num_thresholds, has_below: false };
         let areas: Vec<f64> =
-            buckets.counts(sums).iter().map(|of_output| self.area(of_output)).collect();
+            self.buckets().counts(sums).iter().map(|of_output| self.area(of_output)).collect();
         let weights = self.label_weights.as_deref().filter(|_| self.multi_label);
         let weight = |i: usize| weights.and_then(|all| all.get(i)).map_or(1.0, |w| f64::from(*w));
         let total: f64 = (0..areas.len()).map(weight).sum();
@@ -217,7 +240,15 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for Auc {
     }
 
     fn check_batch(&self, outputs: &Tensor<2>, targets: &T) -> Result {
-        check_thresholds("auc", self.num_thresholds)?;
+        check_thresholds("auc", self.buckets().thresholds)?;
+        if let Some(thresholds) = &self.thresholds
+            && (thresholds.is_empty() || !thresholds.iter().all(|t| (0.0..=1.0).contains(t)))
+        {
+            return Err(Error::config(format!(
+                "auc: thresholds are {thresholds:?}; allowed: 1 or more numbers from 0 to 1, for example \
+                 [0.25, 0.5, 0.75]"
+            )));
+        }
         let columns = outputs.dims()[1];
         if let Some(weights) = &self.label_weights {
             let is_allowed = |w: &f32| w.is_finite() && *w >= 0.0;
@@ -230,6 +261,16 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for Auc {
         }
         targets.check_class_rows("auc", outputs.dims())
     }
+}
+
+/// How many of these thresholds each output is above: an output that is one lies below it, as in Keras.
+fn above(outputs: Tensor<2>, thresholds: &[f32]) -> Tensor<2> {
+    let [samples, columns] = outputs.dims();
+    let shape = [samples, columns, thresholds.len()];
+    let data = TensorData::new(thresholds.to_vec(), [1, 1, thresholds.len()]);
+    let thresholds = Tensor::<3>::from_data(data, &outputs.device()).expand(shape);
+    let outputs = outputs.unsqueeze_dim::<3>(2).expand(shape);
+    outputs.greater(thresholds).float().sum_dim(2).squeeze_dim(2)
 }
 
 pub(super) fn check_thresholds(metric: &str, thresholds: usize) -> Result {
@@ -287,13 +328,24 @@ impl Buckets {
         weights: Option<&[f32]>,
         apart: bool,
     ) -> Tensor<2> {
-        let [samples, columns] = outputs.dims();
-        let device = outputs.device();
         let is_nan = outputs.clone().is_nan();
         let outputs = outputs.clamp(0.0, 1.0).mask_fill(is_nan, 0.0);
         // An output that is a threshold lies below it, as in Keras.
         let bucket = (outputs * (self.thresholds - 1) as f32).ceil() - 1.0;
         let bucket = if self.has_below { bucket + 1.0 } else { bucket.clamp_min(0.0) };
+        self.count(bucket, targets, weights, apart)
+    }
+
+    /// The same of outputs of which it is known in which bucket they lie.
+    fn count(
+        self,
+        bucket: Tensor<2>,
+        targets: Tensor<2>,
+        weights: Option<&[f32]>,
+        apart: bool,
+    ) -> Tensor<2> {
+        let [samples, columns] = bucket.dims();
+        let device = bucket.device();
         let is_yes = targets.not_equal_scalar(0.0).int();
         let mut index = bucket.int() + is_yes * self.len() as i64;
         let mut width = 2 * self.len();

@@ -6,11 +6,11 @@ use refrain_burn::burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use refrain_burn::burn::tensor::{Device, Gradients, Tensor, TensorData};
 use refrain_burn::layers::{
     self, AveragePooling1d, AveragePooling2d, BatchNormalization, Bidirectional, Conv1d, Conv2d,
-    Conv2dTranspose, Dense, DepthwiseConv2d, Embedding, GlobalAveragePooling1d,
+    Conv2dTranspose, Dense, DepthwiseConv2d, Elu, Embedding, GlobalAveragePooling1d,
     GlobalAveragePooling2d, GlobalMaxPooling1d, GlobalMaxPooling2d, GroupNormalization, Gru,
-    HeightWidth, LayerConfig, LayerNormalization, Lstm, MaxPooling1d, MaxPooling2d, MergeMode,
-    MultiHeadAttention, Normalization, Padding, Permute, Rescaling, Reshape, RmsNormalization,
-    SimpleRnn,
+    HeightWidth, LayerConfig, LayerNormalization, LeakyRelu, Lstm, MaxPooling1d, MaxPooling2d,
+    MergeMode, MultiHeadAttention, Normalization, Padding, Permute, Prelu, Relu, Rescaling,
+    Reshape, RmsNormalization, SeparableConv1d, SeparableConv2d, SimpleRnn, Softmax,
 };
 use refrain_burn::{
     Activation, AnyTensor, ArrayDataset, Constraint, Forward as _, FromArray as _, Pass,
@@ -23,7 +23,7 @@ use crate::{assert_close, floats};
 #[test]
 fn output_and_gradients_are_those_of_keras() {
     let recording = include_str!("keras/layers.jsonl");
-    assert!(recording.lines().count() > 140);
+    assert!(recording.lines().count() > 170);
     for line in recording.lines() {
         let case: Value = serde_json::from_str(line).unwrap();
         // What Keras calls so gives no distribution: it adds up running sums.
@@ -103,12 +103,18 @@ fn check(case: &Value) {
         _ => x.clone().into(),
     };
     let model = model.train();
-    let output = model.pass(shaped, Pass::training(0));
-    let expected = case.get("output_in_training").unwrap_or(&case["output"]);
-    assert_close(&floats(output.clone()), &numbers(expected), tolerance, &what);
+    let (output, cost) = model.penalized_pass(shaped, Pass::training(0));
+    let expected_output = case.get("output_in_training").unwrap_or(&case["output"]);
+    assert_close(&floats(output.clone()), &numbers(expected_output), tolerance, &what);
+    // Of weights, and of outputs.
+    let activity = case.get("activity").and_then(Value::as_f64);
+    let costs = (expected.is_some() || activity.is_some())
+        .then(|| (expected.unwrap_or(0.0) + activity.unwrap_or(0.0)) as f32);
+    let got = cost.clone().map(floats).unwrap_or_default();
+    assert_close(&got, costs.as_slice(), 1e-5, &format!("{what}: costs"));
     let total = (output * upstream).sum();
-    let total = match model.penalty() {
-        Some(penalty) => total + penalty,
+    let total = match cost {
+        Some(cost) => total + cost,
         None => total,
     };
     let gradients = total.backward();
@@ -166,6 +172,16 @@ fn constraint(options: &Value) -> Constraint {
         Some(Value::Number(axis)) => constraint.axis([axis.as_u64().unwrap() as usize]),
         Some(axes) => constraint.axis(lengths(axes)),
     }
+}
+
+/// The layer with the penalty that the options have for its outputs.
+macro_rules! active {
+    ($options:expr, $layer:expr) => {
+        match $options.get("activity_regularizer") {
+            Some(rule) => $layer.activity_regularizer(regularizer(rule)),
+            None => $layer,
+        }
+    };
 }
 
 /// The layer with the rules that the options have for these weights.
@@ -237,8 +253,57 @@ fn layer(options: &Value) -> LayerConfig {
                 .groups(options["groups"].as_u64().unwrap_or(1) as usize)
                 .activation(activation("activation", "linear"))
                 .use_bias(use_bias);
-            ruled!(options, conv, kernel_regularizer, kernel_constraint).into()
+            active!(options, ruled!(options, conv, kernel_regularizer, kernel_constraint)).into()
         }
+        "separable_conv2d" => {
+            let size = height_width(&options["kernel_size"]).unwrap();
+            let conv = SeparableConv2d::new(length("filters", 0), size)
+                .strides(height_width(&options["strides"]).unwrap_or(1.into()))
+                .padding(padding)
+                .dilation_rate(height_width(&options["dilation_rate"]).unwrap_or(1.into()))
+                .depth_multiplier(length("depth_multiplier", 1))
+                .activation(activation("activation", "linear"))
+                .use_bias(use_bias);
+            ruled!(
+                options,
+                conv,
+                depthwise_regularizer,
+                depthwise_constraint;
+                pointwise_regularizer,
+                pointwise_constraint
+            )
+            .into()
+        }
+        "separable_conv1d" => SeparableConv1d::new(length("filters", 0), length("kernel_size", 0))
+            .strides(length("strides", 1))
+            .padding(padding)
+            .depth_multiplier(length("depth_multiplier", 1))
+            .activation(activation("activation", "linear"))
+            .use_bias(use_bias)
+            .into(),
+        "prelu" => {
+            let axes = match &options["shared_axes"] {
+                Value::Null => Vec::new(),
+                Value::Number(axis) => vec![axis.as_u64().unwrap() as usize],
+                axes => lengths(axes),
+            };
+            let prelu = Prelu::new().shared_axes(axes);
+            ruled!(options, prelu, alpha_regularizer, alpha_constraint).into()
+        }
+        "leaky_relu" => LeakyRelu::new()
+            .negative_slope(options["negative_slope"].as_f64().unwrap_or(0.3))
+            .into(),
+        "elu" => Elu::new().alpha(options["alpha"].as_f64().unwrap_or(1.0)).into(),
+        "relu" => {
+            let relu = Relu::new()
+                .negative_slope(options["negative_slope"].as_f64().unwrap_or(0.0))
+                .threshold(options["threshold"].as_f64().unwrap_or(0.0));
+            match options["max_value"].as_f64() {
+                Some(largest) => relu.max_value(largest).into(),
+                None => relu.into(),
+            }
+        }
+        "softmax" => Softmax::new().into(),
         "conv2d_transpose" => {
             let size = height_width(&options["kernel_size"]).unwrap();
             let conv = Conv2dTranspose::new(length("filters", 0), size)
@@ -252,14 +317,16 @@ fn layer(options: &Value) -> LayerConfig {
                 None => conv.into(),
             }
         }
-        "conv1d" => Conv1d::new(length("filters", 0), length("kernel_size", 0))
-            .strides(length("strides", 1))
-            .padding(padding)
-            .dilation_rate(length("dilation_rate", 1))
-            .groups(length("groups", 1))
-            .activation(activation("activation", "linear"))
-            .use_bias(use_bias)
-            .into(),
+        "conv1d" => {
+            let conv = Conv1d::new(length("filters", 0), length("kernel_size", 0))
+                .strides(length("strides", 1))
+                .padding(padding)
+                .dilation_rate(length("dilation_rate", 1))
+                .groups(length("groups", 1))
+                .activation(activation("activation", "linear"))
+                .use_bias(use_bias);
+            active!(options, conv).into()
+        }
         "max_pooling1d" => MaxPooling1d::new(length("pool_size", 2))
             .strides(length("strides", length("pool_size", 2)))
             .padding(padding)
@@ -300,8 +367,10 @@ fn layer(options: &Value) -> LayerConfig {
         }
         "activation" => layers::Activation::new(activation("activation", "linear")).into(),
         "dense" => {
-            let dense =
-                Dense::new(length("units", 0)).activation(activation("activation", "linear"));
+            let dense = Dense::new(length("units", 0))
+                .activation(activation("activation", "linear"))
+                .use_bias(use_bias);
+            let dense = active!(options, dense);
             ruled!(
                 options,
                 dense,

@@ -3,8 +3,8 @@
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::{
     AnyLoss, AnyMetric, BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
-    CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, Circle, Huber, Loss, Metric,
-    Targets, TopKCategoricalAccuracy, Tversky,
+    CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, Circle, ClosingActivation,
+    Huber, Loss, Metric, SparseCategoricalCrossentropy, Targets, TopKCategoricalAccuracy, Tversky,
 };
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ fn values_and_gradients_are_those_of_keras() {
     for line in recording.lines() {
         let case: Value = serde_json::from_str(line).unwrap();
         match case["loss"].as_str() {
-            Some(name) if case["mean"].is_f64() => reduced(name, &case),
+            Some(name) if case["mean"].is_number() => reduced(name, &case),
             Some(name) => loss(name, &case),
             None => metric(&case),
         }
@@ -46,7 +46,8 @@ fn loss(name: &str, case: &Value) {
     assert_close(&gradient, &numbers(&case["gradient"]), 2e-6, &case.to_string());
 }
 
-/// The mean over the batch of losses whose samples depend on each other, and of those of labels.
+/// The mean over the batch of losses whose samples depend on each other, of those of labels, and of
+/// those of steps.
 fn reduced(name: &str, case: &Value) {
     let options = &case["options"];
     let number = |key: &str| options[key].as_f64();
@@ -65,21 +66,40 @@ fn reduced(name: &str, case: &Value) {
                 .margin(number("margin").unwrap_or(0.4))
                 .remove_diagonal(is("remove_diagonal", true)),
         ),
-        _ => AnyLoss::of_labels(
+        "categorical_generalized_cross_entropy" => AnyLoss::of_labels(
             CategoricalGeneralizedCrossEntropy::new().q(number("q").unwrap_or(0.5)),
         ),
+        "sparse_categorical_crossentropy" => {
+            let loss = SparseCategoricalCrossentropy::new().from_logits(is("from_logits", false));
+            AnyLoss::SparseCategoricalCrossentropy(match options["ignore_class"].as_i64() {
+                Some(class) => loss.ignore_class(class),
+                None => loss,
+            })
+        }
+        "categorical_crossentropy" => {
+            let smoothing = number("label_smoothing").unwrap();
+            let loss = CategoricalCrossentropy::new().label_smoothing(smoothing);
+            AnyLoss::CategoricalCrossentropy(loss)
+        }
+        other => AnyLoss::from_name(other).unwrap(),
+    };
+    let steps = case["steps"].as_u64().map(|steps| steps as usize);
+    let loss = match steps {
+        Some(steps) => loss.per_step(steps),
+        None => loss,
     };
     assert_eq!(Loss::<Tensor<2>>::name(&loss), name);
     let columns = case["columns"].as_u64().unwrap() as usize;
     let device = Device::flex().autodiff();
     let outputs = rows(&numbers(&case["outputs"]), columns, &device).require_grad();
     let targets = numbers(&case["targets"]);
-    let targets = match targets.len() == outputs.dims()[0] {
+    let samples = outputs.dims()[0];
+    let targets = match targets.len() == samples {
         true => {
             let labels: Vec<i64> = targets.iter().map(|label| *label as i64).collect();
             Targets::Labels(Tensor::from_data(labels.as_slice(), &device))
         }
-        false => Targets::Rows(rows(&targets, columns, &device)),
+        false => Targets::Rows(rows(&targets, targets.len() / samples, &device)),
     };
     Loss::check(&loss, &outputs, &targets).unwrap();
     let mean = loss.forward(outputs.clone(), targets).mean();
@@ -128,6 +148,98 @@ fn metric(case: &Value) {
     let labels = targets.clone().argmax(1).squeeze_dim::<1>(1);
     is(mean(metric.values(outputs.clone(), targets)));
     is(mean(metric.values(outputs, labels)));
+}
+
+/// (a loss by name, with labels, is that of one-hot rows)
+#[test]
+fn labels_are_one_hot_rows_to_losses_of_classes() {
+    let device = Device::flex();
+    let outputs = || rows(&[0.7, 0.2, 0.1, 0.5, 0.25, 0.25], 3, &device);
+    let labels = || Targets::Labels(Tensor::from_data([2, 0], &device));
+    let one_hot = || Targets::Rows(rows(&[0.0, 0.0, 1.0, 1.0, 0.0, 0.0], 3, &device));
+    for name in [
+        "categorical_crossentropy",
+        "categorical_focal_crossentropy",
+        "categorical_hinge",
+        "kl_divergence",
+        "binary_crossentropy",
+        "binary_focal_crossentropy",
+        "hinge",
+        "squared_hinge",
+        "dice",
+        "tversky",
+    ] {
+        let loss = AnyLoss::from_name(name).unwrap();
+        loss.check(&outputs(), &labels()).unwrap();
+        let of_labels = floats(loss.forward(outputs(), labels()));
+        assert_eq!(of_labels, floats(loss.forward(outputs(), one_hot())), "{name}");
+        // So that a label beyond the outputs is refused before it is looked up.
+        assert_eq!(Loss::classes(&loss, &outputs()), Some(3), "{name}");
+    }
+    for name in ["mse", "mae", "huber", "poisson", "cosine_similarity"] {
+        let loss = AnyLoss::from_name(name).unwrap();
+        assert!(loss.check(&outputs(), &labels()).is_err(), "{name}");
+    }
+}
+
+/// What is no class of the outputs is not known on the host: it is no number, and no panic.
+#[test]
+fn a_step_of_an_unknown_class_makes_the_loss_nan() {
+    let device = Device::flex();
+    let outputs = || rows(&[0.7, 0.3, 0.5, 0.5], 4, &device);
+    let step_labels = |labels: [f32; 2]| Targets::Rows(rows(&labels, 2, &device));
+    let loss = AnyLoss::from_name("sparse_categorical_crossentropy").unwrap().per_step(2);
+    let of =
+        |loss: &AnyLoss, labels| loss.forward(outputs(), step_labels(labels)).into_scalar::<f32>();
+    assert!((of(&loss, [0.0, 1.0]) + (0.7_f32 * 0.5).ln() / 2.0).abs() < 1e-6);
+    assert!(of(&loss, [0.0, 2.0]).is_nan());
+    assert!(of(&loss, [-1.0, 1.0]).is_nan());
+    let ignoring = SparseCategoricalCrossentropy::new().ignore_class(-1);
+    let loss = AnyLoss::SparseCategoricalCrossentropy(ignoring).per_step(2);
+    assert!((of(&loss, [-1.0, 1.0]) + 0.5_f32.ln()).abs() < 1e-6);
+    assert!(of(&loss, [-1.0, 2.0]).is_nan());
+    assert_eq!(of(&loss, [-1.0, -1.0]), 0.0);
+}
+
+#[test]
+fn a_loss_of_steps_leaves_softmaxes_of_steps_to_the_logits() {
+    let loss = AnyLoss::from_name("sparse_categorical_crossentropy").unwrap();
+    assert!(loss.on_logits(ClosingActivation::StepSoftmax).is_none());
+    let loss = loss.per_step(2);
+    assert!(loss.on_logits(ClosingActivation::Softmax).is_none());
+    let on_logits = loss.on_logits(ClosingActivation::StepSoftmax).unwrap();
+    let device = Device::flex();
+    let logits = rows(&[1.0, -1.0, 0.5, 2.0], 4, &device);
+    let probabilities =
+        refrain_burn::Activation::Softmax.forward(logits.clone().reshape([1, 2, 2]));
+    let labels = || Targets::Rows(rows(&[0.0, 1.0], 2, &device));
+    let expected = floats(loss.forward(probabilities.reshape([1, 4]), labels()));
+    assert_close(&floats(on_logits.forward(logits, labels())), &expected, 1e-6, "logits");
+}
+
+#[test]
+fn targets_that_are_none_of_steps_are_refused() {
+    let device = Device::flex();
+    let loss = AnyLoss::from_name("categorical_crossentropy").unwrap().per_step(2);
+    let outputs = rows(&[0.5; 6], 6, &device);
+    let refused = |outputs: &Tensor<2>, targets: Targets| {
+        Loss::check(&loss, outputs, &targets).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(&outputs, Targets::Rows(rows(&[0.0; 4], 4, &device))),
+        "categorical_crossentropy: a row of targets has 4 numbers for 2 steps of 3 outputs; there must \
+         be one for each step, its class, or one for each output"
+    );
+    assert_eq!(
+        refused(&outputs, Targets::Labels(Tensor::from_data([1], &device))),
+        "categorical_crossentropy: there is one label a sample for 2 steps; there must be one for each \
+         step, in rows of 2"
+    );
+    assert_eq!(
+        refused(&rows(&[0.5; 5], 5, &device), Targets::Rows(rows(&[0.0; 2], 2, &device))),
+        "categorical_crossentropy: 5 outputs are none for each of 2 steps; there must be as many for \
+         each"
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use refrain_burn::burn::tensor::{Device, Tensor};
 use refrain_burn::layers::{
     Activation as ActivationLayer, Bidirectional, Conv1d, Conv2d, Conv2dTranspose, Dense, Dropout,
-    Embedding, Flatten, Gru, LayerConfig, MaxPooling1d, MultiHeadAttention, Normalization, Padding,
-    RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Residual,
+    Embedding, Flatten, Gru, LayerConfig, MaxPooling1d, MaxPooling2d, MultiHeadAttention,
+    Normalization, Padding, RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Residual,
 };
 use refrain_burn::{
     Activation, AnyTensor, ArrayDataset, BurnLearner, Constraint, Forward as _, FromArray as _,
@@ -164,6 +164,60 @@ fn a_penalty_is_part_of_the_loss_and_of_the_validation_loss() {
     };
     near("loss", (4.0 * loss(1.0) + 2.0 * loss(second)) / 6.0);
     near("val_loss", loss(third));
+}
+
+/// One weight: the output is w, its square a penalty, in batches of any size. Behind the layer stands
+/// another, so that not only a model's output is seen; and the layer is within another one.
+#[test]
+fn a_penalty_of_outputs_is_the_mean_over_the_samples() {
+    let data: ArrayDataset<AnyTensor, Tensor<2>> =
+        ArrayDataset::new(&[1], vec![1.0; 6]).unwrap().targets(&[1], vec![0.0; 6]).unwrap();
+    let layer = Dense::new(1)
+        .use_bias(false)
+        .kernel_initializer(refrain_burn::Initializer::Ones)
+        .activity_regularizer(Regularizer::L2(0.25));
+    let model = Sequential::input(&[1])
+        .layer(Residual::new([layer.into()]))
+        .layer(ActivationLayer::new(Activation::Linear))
+        .build(0)
+        .unwrap();
+    let mut trainer = Trainer::compile(model, Sgd::new(0.1), MeanSquaredError::new());
+    let fit = Fit::epochs(1).batch_size(4).shuffle(false).validation_data(&data).verbose(0);
+    let history = trainer.fit(&data, fit).unwrap();
+    // The residual gives 1 + w.
+    let loss = |w: f64| (1.0 + w).powi(2) + 0.25 * w * w;
+    let step = |w: f64| w - 0.1 * (2.0 * (1.0 + w) + 0.5 * w);
+    let (second, third) = (step(1.0), step(step(1.0)));
+    let logs = history.last().unwrap();
+    let near = |name: &str, expected: f64| {
+        let got = logs.get(name).unwrap();
+        assert!((got - expected).abs() < 1e-5, "{name} is {got} instead of {expected}");
+    };
+    near("loss", (4.0 * loss(1.0) + 2.0 * loss(second)) / 6.0);
+    near("val_loss", loss(third));
+}
+
+/// The softmax at the end is not left to the loss, and the pooling behind a convolution not part of it.
+#[test]
+fn a_penalty_of_outputs_sees_them() {
+    let penalized = |model: &Sequential, input: Tensor<4>| {
+        let pass = Pass::training(0).logits(model.closing_activation().is_some());
+        floats(model.penalized_pass(input.into(), pass).1.unwrap())
+    };
+    let ones = || Tensor::<4>::ones([2, 1, 4, 4], &Device::default());
+    let softmax = Dense::new(4)
+        .activation(Activation::Softmax)
+        .kernel_initializer(refrain_burn::Initializer::Ones)
+        .activity_regularizer(Regularizer::L2(1.0));
+    let model =
+        Sequential::input(&[1, 4, 4]).layer(Flatten::new()).layer(softmax).build(0).unwrap();
+    assert_close(&penalized(&model, ones()), &[0.25], 1e-6, "four quarters squared");
+    let conv = Conv2d::new(1, 1)
+        .kernel_initializer(refrain_burn::Initializer::Ones)
+        .activity_regularizer(Regularizer::L1(1.0));
+    let model =
+        Sequential::input(&[1, 4, 4]).layer(conv).layer(MaxPooling2d::default()).build(0).unwrap();
+    assert_eq!(penalized(&model, ones()), [16.0]);
 }
 
 /// No recipe can show it the digits: two runs, and weights that come back.

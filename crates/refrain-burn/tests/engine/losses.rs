@@ -326,7 +326,8 @@ fn refuses_shapes_that_do_not_fit() {
     assert_eq!(
         error(CategoricalCrossentropy::new().check(&outputs, &targets(&[0.0; 4], 2))),
         "categorical_crossentropy: outputs have the shape [2, 3] and targets [2, 2]; they must be \
-         equal; class labels go with `sparse_categorical_crossentropy`"
+         equal; class labels go with `sparse_categorical_crossentropy`, or with \
+         `AnyLoss::CategoricalCrossentropy`"
     );
     assert_eq!(
         error(MeanSquaredError::new().check(&outputs, &targets(&[0.0; 2], 1))),

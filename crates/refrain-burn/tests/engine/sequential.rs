@@ -113,7 +113,12 @@ fn activations_are_along_the_last_axis_of_a_sample() {
     let x = Tensor::<3>::from_data([[[0.0, 0.0], [1.0, 3.0]]], &Device::default());
     let expected = [0.5, 0.5, 0.119_202_92, 0.880_797_1];
     assert_close(&floats(model.forward(x.into())), &expected, 1e-6, "softmax of lines");
-    assert_eq!(model.closing_activation(), None, "no softmax of the row");
+    let closing = model.closing_activation();
+    assert_eq!(closing, Some(refrain_burn::ClosingActivation::StepSoftmax), "none of the row");
+    let x =
+        || AnyTensor::from(Tensor::<3>::from_data([[[0.0, 0.0], [1.0, 3.0]]], &Device::default()));
+    let logits = model.pass(x(), Pass::inference().logits(true));
+    assert_eq!(floats(model.close(logits)), floats(model.forward(x())));
 }
 
 #[test]
@@ -230,7 +235,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[1, 8, 8],
             units(10),
-            "layer 1 `dense`: a dense layer takes vectors of shape [inputs], and its input has the shape [1, 8, 8]; \
+            "layer 1 `dense`: a dense layer takes vectors of shape [inputs], or sequences [steps, inputs], and its input has the shape [1, 8, 8]; \
              put { type = \"flatten\" } before it",
         ),
         (&[4], units(0), "layer 1 `dense`: units is 0; allowed: 1 or more"),
@@ -245,7 +250,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[1, 8, 8],
             vec![Conv2d::new(4, 3).into(), Dense::new(10).into()],
-            "layer 2 `dense`: a dense layer takes vectors of shape [inputs], and its input has the shape [4, 6, 6]; \
+            "layer 2 `dense`: a dense layer takes vectors of shape [inputs], or sequences [steps, inputs], and its input has the shape [4, 6, 6]; \
              put { type = \"flatten\" } before it",
         ),
         (

@@ -13,7 +13,7 @@ use refrain_core::{
 };
 use serde_json::{Value, json};
 
-use super::{Recipe, RecipeData, reader};
+use super::{Recipe, RecipeData, reader, targets};
 
 /// Where the recipe names the file of initial weights.
 pub(super) const WEIGHTS: &str = "model.weights";
@@ -193,8 +193,8 @@ impl Recipe {
         found.extend(self.metric_findings(data, output_shape));
         let outputs = output_shape.last().copied().unwrap_or(1);
         let classes = data.classes();
-        if let (AnyLoss::SparseCategoricalCrossentropy(_), Some(classes)) =
-            (&self.compile.loss, classes)
+        let is_of_classes = targets::has_an_output_a_class(&self.compile.loss);
+        if let Some(classes) = classes.filter(|_| is_of_classes)
             && outputs > classes
         {
             let message = format!("the model has {outputs} outputs, the data {classes} classes");

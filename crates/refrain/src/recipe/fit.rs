@@ -19,7 +19,7 @@ pub(super) struct FitRecipe {
     validation_freq: Option<ValidationFreq>,
     validation_steps: Option<usize>,
     validation_batch_size: Option<usize>,
-    class_weight: BTreeMap<usize, f32>,
+    pub(super) class_weight: BTreeMap<usize, f32>,
 }
 
 pub(super) fn read(section: &Section<'_>) -> Result<FitRecipe> {

@@ -275,8 +275,7 @@ impl Recipe {
     pub fn reads_data_as(&self, other: &Self) -> bool {
         let of_loss = |recipe: &Self| {
             let loss = &recipe.compile.loss;
-            let are_classes = matches!(loss, AnyLoss::SparseCategoricalCrossentropy(_));
-            (are_classes, targets::compares_numbers(loss))
+            (targets::takes_labels(loss), targets::compares_numbers(loss))
         };
         self.data.reads_as(&other.data) && of_loss(self) == of_loss(other)
     }
@@ -307,10 +306,7 @@ impl Recipe {
     fn loading<'a>(&'a self, is_verbose: bool, stop: &'a StopHandle) -> data::Loading<'a> {
         data::Loading {
             folder: &self.folder,
-            targets_are_classes: matches!(
-                self.compile.loss,
-                AnyLoss::SparseCategoricalCrossentropy(_)
-            ),
+            targets_are_classes: targets::takes_labels(&self.compile.loss),
             targets_are_numbers: targets::compares_numbers(&self.compile.loss),
             is_verbose,
             stop,
@@ -376,10 +372,13 @@ impl Recipe {
     fn trainer_of(&self, model: Sequential) -> Result<Trainer<RecipeLearner>> {
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
-        let learner = BurnLearner::new(model, optimizer, self.compile.loss.clone());
+        let output_shape = model.output_shape();
+        let metrics = self.compile.metrics_of(output_shape);
+        let loss = self.compile.loss_of(output_shape);
+        let learner = BurnLearner::new(model, optimizer, loss);
         let mut trainer = Trainer::new(learner, rate).seed(self.seed);
-        for metric in &self.compile.metrics {
-            trainer = trainer.metric(metric.clone());
+        for metric in metrics {
+            trainer = trainer.metric(metric);
         }
         Ok(trainer)
     }

@@ -4,24 +4,63 @@ use refrain_burn::burn::tensor::{Device, Int, Tensor};
 use refrain_burn::{AnyLoss, Loss, Metric, Targets};
 use refrain_core::{Error, Finding, Result};
 
-use super::{Recipe, RecipeData};
+use super::{Recipe, RecipeData, compile};
 
-/// Losses against one-hot rows.
-const ONE_HOT: [&str; 3] =
-    ["categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"];
+/// Losses against distributions over classes, or against one-hot rows.
+const ONE_HOT: [&str; 4] = [
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "kl_divergence",
+];
+
+/// Losses of outputs that say yes or no each.
+const YES_OR_NO: [&str; 6] = [
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "hinge",
+    "squared_hinge",
+    "dice",
+    "tversky",
+];
+
+/// Losses that take class labels alone.
+const OF_LABELS: [&str; 3] =
+    ["sparse_categorical_crossentropy", "circle", "categorical_generalized_cross_entropy"];
+
+/// Losses of whole vectors, along the last axis: a row of several of them is not one.
+const ALONG_AXIS: [&str; 6] = [
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "kl_divergence",
+    "cosine_similarity",
+    "sparse_categorical_crossentropy",
+];
 
 /// Losses that compare numbers: the classes of texts, which count from 0, are none to be met.
-const OF_NUMBERS: [&str; 9] = [
+const OF_NUMBERS: [&str; 8] = [
     "mean_squared_error",
     "mean_absolute_error",
     "mean_absolute_percentage_error",
     "mean_squared_logarithmic_error",
     "huber",
     "log_cosh",
-    "kl_divergence",
     "poisson",
     "cosine_similarity",
 ];
+
+/// Whether one number a sample is its class, of several that the loss tells apart.
+pub(super) fn takes_labels(loss: &AnyLoss) -> bool {
+    let name = Loss::<Tensor<2>>::name(loss);
+    AnyLoss::from_name(name).is_some() && (OF_LABELS.contains(&name) || ONE_HOT.contains(&name))
+}
+
+/// Whether each class is an output.
+pub(super) fn has_an_output_a_class(loss: &AnyLoss) -> bool {
+    // Of its embeddings there may be any number.
+    takes_labels(loss) && Loss::<Tensor<2>>::name(loss) != "circle"
+}
 
 /// Whether the loss compares numbers, and no classes.
 pub(super) fn compares_numbers(loss: &AnyLoss) -> bool {
@@ -43,7 +82,7 @@ impl Recipe {
                 .map_err(|e| e.context(self.last_layer(output_shape)));
         }
         match data.target_shape() {
-            Some(target_shape) => self.check_rows(name, output_shape, target_shape),
+            Some(target_shape) => self.check_rows(data, name, output_shape, target_shape),
             None => self.check_labels(data, name, output_shape),
         }
     }
@@ -60,13 +99,16 @@ impl Recipe {
         let (probe, targets) = probe(outputs, 0, false);
         let fits = Loss::check(&self.compile.loss, &probe, &targets).is_ok();
         let problem = match self.compile.loss {
-            AnyLoss::SparseCategoricalCrossentropy(_) => return data.check_labels(outputs),
-            _ if ONE_HOT.contains(&name) => "takes a row of probabilities a sample",
-            _ if name.starts_with("binary_")
+            AnyLoss::SparseCategoricalCrossentropy(ref loss) => {
+                return Loss::classes(loss, &probe)
+                    .map_or(Ok(()), |classes| data.check_labels(classes));
+            }
+            _ if ONE_HOT.contains(&name) && outputs == 1 => "takes an output for each class",
+            _ if YES_OR_NO.contains(&name)
                 && outputs == 1
                 && data.classes().is_some_and(|classes| classes > 2) =>
             {
-                "takes the classes 0 and 1"
+                "takes the classes 0 and 1, or an output for each class"
             }
             _ if fits => {
                 let classes = Loss::classes(&self.compile.loss, &probe);
@@ -81,7 +123,23 @@ impl Recipe {
     }
 
     /// A row of targets a sample.
-    fn check_rows(&self, name: &str, output_shape: &[usize], target_shape: &[usize]) -> Result {
+    fn check_rows(
+        &self,
+        data: &RecipeData,
+        name: &str,
+        output_shape: &[usize],
+        target_shape: &[usize],
+    ) -> Result {
+        if let Some(steps) = compile::steps(output_shape) {
+            return self.check_steps(data, name, steps, output_shape, target_shape);
+        }
+        if output_shape.len() > 1 && ALONG_AXIS.contains(&name) {
+            return Err(Error::config(format!(
+                "{}, and loss `{name}` takes vectors of the shape [outputs] or sequences of them, \
+                 [steps, outputs]; put {{ type = \"flatten\" }} behind it, or reshape and permute it",
+                self.last_layer(output_shape)
+            )));
+        }
         if matches!(self.compile.loss, AnyLoss::SparseCategoricalCrossentropy(_)) {
             return Err(Error::config(format!(
                 "loss `{name}` takes class labels, and this data has targets of the shape \
@@ -101,6 +159,44 @@ impl Recipe {
              outputs as targets: give the last layer {targets}",
             self.last_layer(output_shape)
         )))
+    }
+
+    /// Rows of targets, for each step of sequences.
+    fn check_steps(
+        &self,
+        data: &RecipeData,
+        name: &str,
+        steps: usize,
+        output_shape: &[usize],
+        target_shape: &[usize],
+    ) -> Result {
+        let [outputs, targets] = [output_shape, target_shape].map(len);
+        let (probe, rows) = probe(outputs, targets, true);
+        Loss::check(&self.compile.loss_of(output_shape), &probe, &rows).map_err(|_| {
+            let classes = format!("[{steps}], the class of each step among several outputs");
+            let of_steps = outputs / steps.max(1);
+            let numbers = format!("[{steps}, {of_steps}], a number for each output");
+            let takes = match (OF_LABELS.contains(&name), compares_numbers(&self.compile.loss)) {
+                (true, _) => classes,
+                (_, true) => numbers,
+                (false, false) => format!("{classes}, or {numbers}"),
+            };
+            Error::config(format!(
+                "{}, and the data's targets have the shape {target_shape:?}; loss `{name}` takes \
+                 targets of the shape {takes}",
+                self.last_layer(output_shape)
+            ))
+        })?;
+        if targets != steps || outputs == steps {
+            return Ok(());
+        }
+        if !self.fit.class_weight.is_empty() {
+            return Err(Error::config(
+                "class_weight weighs whole samples, and here each step of a sample has a class of its \
+                 own; leave class_weight out",
+            ));
+        }
+        data.check_step_labels(outputs / steps.max(1), self.compile.loss.ignored_class())
     }
 
     /// Metrics that cannot compare outputs of this shape with the data's targets.
@@ -127,7 +223,7 @@ impl Recipe {
                     .option("metrics"),
             )
         };
-        self.compile.metrics.iter().filter_map(problem).collect()
+        self.compile.metrics_of(output_shape).iter().filter_map(problem).collect()
     }
 
     /// `layer 3 `conv2d`, the last one, gives the shape [10, 6, 6]`.
@@ -172,8 +268,6 @@ mod tests {
             "msle",
             "huber",
             "log_cosh",
-            "kl_divergence",
-            "kld",
             "poisson",
             "cosine_similarity",
         ];

@@ -115,7 +115,27 @@ NETWORKS = [
         lambda: keras.optimizers.Adam(0.005),
         [same("embedding.embeddings", [17, 4], 0.5, 15)] + dense("dense", 256, 10, 16),
     ),
+    (
+        # A dense layer on each step; smoothed labels, which Keras takes as one-hot rows alone.
+        "steps_adam",
+        '{ type = "reshape", target_shape = [8, 8] }, { type = "gru", units = 12, return_sequences = true, reset_after = false }, '
+        '{ type = "dense", units = 16, activation = "relu", activity_regularizer = { type = "l2", l2 = 0.001 } }, '
+        '{ type = "global_average_pooling1d" }, ' + HEAD,
+        'type = "adam", learning_rate = 0.005',
+        lambda: [
+            L.Reshape((8, 8)),
+            L.GRU(12, return_sequences=True, reset_after=False),
+            L.Dense(16, activation="relu", activity_regularizer=keras.regularizers.L2(0.001)),
+            L.GlobalAveragePooling1D(),
+            L.Dense(10, activation="softmax"),
+        ],
+        lambda: keras.optimizers.Adam(0.005),
+        [same("gru.kernel", [8, 36], 0.3, 18), same("gru.recurrent_kernel", [12, 36], 0.3, 19), same("gru.bias", [36], 0.1, 20)]
+        + dense("dense", 12, 16, 21)
+        + dense("dense_1", 16, 10, 23),
+    ),
 ]
+SMOOTHED = '{ type = "categorical_crossentropy", label_smoothing = 0.1 }'
 
 
 def run(name, layers, optimizer, build, compiled, weights):
@@ -128,7 +148,11 @@ def run(name, layers, optimizer, build, compiled, weights):
     assert [list(v.shape) for v in trained] == [list(v.shape) for v in values], name
     for variable, value in zip(trained, values):
         variable.assign(value)
-    model.compile(compiled(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss, in_recipe = "sparse_categorical_crossentropy", '"sparse_categorical_crossentropy"'
+    if name == "steps_adam":
+        loss, in_recipe = keras.losses.CategoricalCrossentropy(label_smoothing=0.1), SMOOTHED
+        y = np.eye(10, dtype="float32")[y]
+    model.compile(compiled(), loss, metrics=["accuracy"])
     history = model.fit(x, y, batch_size=128, epochs=EPOCHS, shuffle=False, validation_split=0.2, verbose=0).history
     line = {"network": name, "weights": [spec for spec, _ in weights],
             "logs": {key: [float(v) for v in of_epochs] for key, of_epochs in history.items()}}
@@ -144,7 +168,7 @@ layers = [{layers}]
 
 [compile]
 optimizer = {{ {optimizer} }}
-loss = "sparse_categorical_crossentropy"
+loss = {in_recipe}
 metrics = ["accuracy"]
 
 [fit]

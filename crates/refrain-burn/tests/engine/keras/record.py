@@ -49,9 +49,16 @@ CLASSES = {
     "bidirectional": keras.layers.Bidirectional,
     "multi_head_attention": keras.layers.MultiHeadAttention,
     "normalization": keras.layers.Normalization,
+    "separable_conv1d": keras.layers.SeparableConv1D,
+    "separable_conv2d": keras.layers.SeparableConv2D,
+    "prelu": keras.layers.PReLU,
+    "leaky_relu": keras.layers.LeakyReLU,
+    "elu": keras.layers.ELU,
+    "relu": keras.layers.ReLU,
+    "softmax": keras.layers.Softmax,
 }
 # Whose images are turned.
-IMAGES = ("conv2d", "conv2d_transpose", "pooling2d", "normalization")
+IMAGES = ("conv2d", "conv2d_transpose", "pooling2d", "normalization", "prelu")
 # All that have a name and need no arguments.
 ACTIVATIONS = sorted(set(keras.src.activations.ALL_OBJECTS_DICT) - {"threshold"})
 
@@ -176,6 +183,40 @@ CASES = [
     ({"type": "batch_normalization", "gamma_regularizer": "l2", "beta_constraint": "non_neg"}, [5]),
 ] + [({"type": "activation", "activation": name}, [2, 6]) for name in ACTIVATIONS]
 
+# With numbers of their own, so that those above stay.
+LATER = [
+    ({"type": "dense", "units": 3}, [2, 4]),
+    ({"type": "dense", "units": 2, "activation": "softmax", "use_bias": False}, [3, 4]),
+    ({"type": "dense", "units": 4, "activation": "glu", "kernel_regularizer": "l2"}, [3, 2]),
+    ({"type": "dense", "units": 2, "activation": "tanh"}, [1, 3]),
+    ({"type": "separable_conv2d", "filters": 3, "kernel_size": 3}, [2, 5, 4]),
+    ({"type": "separable_conv2d", "filters": 2, "kernel_size": [2, 3], "depth_multiplier": 2, "activation": "relu", "padding": "same"}, [3, 4, 5]),
+    ({"type": "separable_conv2d", "filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False}, [2, 5, 5]),
+    ({"type": "separable_conv2d", "filters": 3, "kernel_size": 2, "dilation_rate": 2, "activation": "softmax"}, [2, 4, 5]),
+    ({"type": "separable_conv2d", "filters": 2, "kernel_size": 2, "depthwise_regularizer": "l2", "pointwise_regularizer": "l1", "pointwise_constraint": {"type": "max_norm", "max_value": 1.0, "axis": [0, 1, 2]}, "depthwise_constraint": "non_neg"}, [2, 3, 3]),
+    ({"type": "separable_conv1d", "filters": 3, "kernel_size": 3}, [6, 2]),
+    ({"type": "separable_conv1d", "filters": 2, "kernel_size": 2, "depth_multiplier": 3, "padding": "same", "activation": "tanh"}, [5, 2]),
+    ({"type": "separable_conv1d", "filters": 2, "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False}, [6, 2]),
+    ({"type": "prelu"}, [5]),
+    ({"type": "prelu", "shared_axes": 1}, [3, 4]),
+    ({"type": "prelu", "shared_axes": [2, 3]}, [3, 2, 4]),
+    ({"type": "prelu", "alpha_regularizer": "l2", "alpha_constraint": "non_neg"}, [2, 2, 3]),
+    ({"type": "prelu", "alpha_constraint": {"type": "max_norm", "max_value": 0.5, "axis": 2}}, [2, 2, 3]),
+    ({"type": "leaky_relu"}, [2, 6]),
+    ({"type": "leaky_relu", "negative_slope": 0.05}, [6]),
+    ({"type": "elu"}, [6]),
+    ({"type": "elu", "alpha": 0.4}, [2, 6]),
+    ({"type": "relu"}, [2, 6]),
+    ({"type": "relu", "max_value": 2.0, "negative_slope": 0.1, "threshold": 0.5}, [2, 6]),
+    ({"type": "relu", "max_value": 1.5}, [6]),
+    ({"type": "relu", "threshold": 1.0}, [6]),
+    ({"type": "softmax"}, [2, 3]),
+    ({"type": "dense", "units": 3, "activation": "tanh", "activity_regularizer": "l2"}, [4]),
+    ({"type": "dense", "units": 3, "activity_regularizer": {"type": "l1", "l1": 0.3}, "kernel_regularizer": "l2"}, [2, 4]),
+    ({"type": "conv2d", "filters": 2, "kernel_size": 3, "activation": "relu", "activity_regularizer": {"type": "l1_l2", "l1": 0.1, "l2": 0.2}}, [2, 4, 5]),
+    ({"type": "conv1d", "filters": 2, "kernel_size": 3, "activity_regularizer": "l1"}, [5, 2]),
+]
+
 # (layer, shape of a sample, what was drawn for each of three samples)
 AUGMENTATIONS = [
     (cls, {"fill_mode": mode, "interpolation": interpolation, "fill_value": 0.5}, shape)
@@ -222,9 +263,14 @@ def rule(value):
     return RULES[options.pop("type")](**options)
 
 
-def made(options):
+def made(options, rank):
     options = dict(options)
     kind = options.pop("type")
+    if "shared_axes" in options:
+        axes = options["shared_axes"]
+        axes = axes if isinstance(axes, list) else [axes]
+        # Of an image in Refrain's order.
+        options["shared_axes"] = [{1: 3, 2: 1, 3: 2}[axis] if rank == 3 else axis for axis in axes]
     for name in options:
         if name.endswith(("_regularizer", "_constraint")):
             options[name] = rule(options[name])
@@ -253,10 +299,11 @@ def case(options, shape, rng):
     kind = options["type"]
     is_image = kind.endswith(IMAGES) and len(shape) == 3
     turn, turn_back = (last, first) if is_image else (same, same)
-    turn_kernel = {"conv2d": kernel}.get(kind, same)
-    layer = made(options)
+    of_image = lambda x: np.moveaxis(np.asarray(x), -1, 0)  # noqa: E731
+    turn_kernel = {"conv2d": kernel, "prelu": of_image if is_image else same}.get(kind, same)
+    layer = made(options, len(shape))
     x = rng.normal(size=[3, *shape]).round(2).astype("float32")
-    if kind == "activation":
+    if kind in ("activation", "prelu", "leaky_relu", "elu", "relu", "softmax"):
         # On both sides of every bend.
         x = (x * 3).round(2).astype("float32")
     if kind == "embedding":
@@ -291,8 +338,13 @@ def case(options, shape, rng):
         losses = [v.regularizer(w) for v, w in zip(layer.trainable_variables, variables) if v.regularizer]
         return sum(losses[1:], losses[0]) if losses else 0.0
 
+    def activity(output):
+        return layer.activity_regularizer(output) / len(x) if layer.activity_regularizer else 0.0
+
     output = call(variables, turn(x))[0]
     more = {}
+    if layer.activity_regularizer:
+        more["activity"] = float(activity(output))
     if kind == "batch_normalization":
         output_in_training, moved = call(variables, turn(x), training=True)
         more = {
@@ -308,7 +360,11 @@ def case(options, shape, rng):
             if v.constraint
         }
     upstream = rng.normal(size=turn_back(output).shape).round(2).astype("float32")
-    total = lambda variables, x: (forward(variables, x) * turn(upstream)).sum() + penalty(variables)  # noqa: E731
+
+    def total(variables, x):
+        output = forward(variables, x)
+        return (output * turn(upstream)).sum() + penalty(variables) + activity(output)
+
     by_weight, by_input = jax.grad(total, argnums=(0, 1))(variables, turn(x))
     return {
         "input": flat(x),
@@ -356,6 +412,10 @@ def main():
     with open(os.path.join(HERE, "layers.jsonl"), "w") as out:
         for options, shape in CASES:
             line = {"layer": options, "shape": shape, **case(options, shape, rng)}
+            out.write(json.dumps(line) + "\n")
+        later = np.random.default_rng(43)
+        for options, shape in LATER:
+            line = {"layer": options, "shape": shape, **case(options, shape, later)}
             out.write(json.dumps(line) + "\n")
     with open(os.path.join(HERE, "augmentation.jsonl"), "w") as out:
         for kind, options, shape in AUGMENTATIONS:

@@ -4,7 +4,8 @@
     KERAS_BACKEND=jax python record_losses.py        (environment: requirements.txt)
 
 One line of JSON per case: the loss or metric by its name, rows of outputs and of targets, the value
-of each row, and for losses the gradient of their mean.
+of each row, and for losses the gradient of their mean. With "steps", a row holds those of several
+steps, and targets are classes, or a number for each output.
 """
 
 import json
@@ -57,6 +58,44 @@ REDUCED = [
 SMOOTHED = ["binary_crossentropy", "categorical_crossentropy", "binary_focal_crossentropy", "categorical_focal_crossentropy"]
 RANKED = ([[0.1, 0.9, 0.3, 0.3], [0.4, 0.3, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5]], [[0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
 
+# Two sequences of two steps: outputs, one-hot targets and labels.
+SEQUENCES = [[[0.7, 0.2, 0.1], [0.5, 0.25, 0.25]], [[0.1, 0.1, 0.8], [0.2, 0.7, 0.1]]]
+CLASSES = [[0, 2], [2, 0]]
+ROWS = np.eye(3)[CLASSES].tolist()
+NUMBERS = [[[1.5], [-0.5]], [[0.25], [2.0]]]
+# (loss, options, outputs, targets)
+PER_STEP = [
+    ("sparse_categorical_crossentropy", {}, SEQUENCES, CLASSES),
+    ("sparse_categorical_crossentropy", {"from_logits": True}, SEQUENCES, CLASSES),
+    ("sparse_categorical_crossentropy", {"ignore_class": 0}, SEQUENCES, CLASSES),
+    ("sparse_categorical_crossentropy", {"ignore_class": -1}, SEQUENCES, [[-1, 2], [2, -1]]),
+    ("sparse_categorical_crossentropy", {"ignore_class": 255, "from_logits": True}, SEQUENCES, [[0, 255], [2, 1]]),
+    ("sparse_categorical_crossentropy", {"ignore_class": 1}, SEQUENCES, [[1, 1], [1, 1]]),
+    ("categorical_crossentropy", {"label_smoothing": 0.1}, SEQUENCES, ROWS),
+    ("categorical_focal_crossentropy", {}, SEQUENCES, ROWS),
+    # Where two are the largest, Keras gives half of the gradient to each.
+    ("categorical_hinge", {}, [[[0.7, 0.2, 0.1], [0.5, 0.3, 0.25]], [[0.15, 0.1, 0.8], [0.2, 0.7, 0.1]]], ROWS),
+    ("kl_divergence", {}, SEQUENCES, ROWS),
+    ("cosine_similarity", {}, SEQUENCES, ROWS),
+    ("binary_crossentropy", {}, SEQUENCES, ROWS),
+    ("mean_squared_error", {}, SEQUENCES, ROWS),
+    ("mean_absolute_error", {}, NUMBERS, [[1.0, 0.5], [0.5, 3.0]]),
+    # Of samples, where labels count from 0 and one says nothing.
+    ("sparse_categorical_crossentropy", {"ignore_class": 2}, HALVES[0], [0, 2, 1]),
+    ("sparse_categorical_crossentropy", {"ignore_class": 7, "from_logits": True}, ONE_HOT[0], [0, 7, 1]),
+]
+LOSS_CLASSES = {
+    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    "categorical_focal_crossentropy": keras.losses.CategoricalFocalCrossentropy,
+    "categorical_hinge": keras.losses.CategoricalHinge,
+    "kl_divergence": keras.losses.KLDivergence,
+    "cosine_similarity": keras.losses.CosineSimilarity,
+    "binary_crossentropy": keras.losses.BinaryCrossentropy,
+    "mean_squared_error": keras.losses.MeanSquaredError,
+    "mean_absolute_error": keras.losses.MeanAbsoluteError,
+}
+
 
 def flat(x):
     return [float(f"{v:.8g}") for v in np.asarray(x, np.float32).ravel()]
@@ -108,6 +147,18 @@ def main():
             if k:
                 line["k"] = k
             out.write(json.dumps(line) + "\n")
+        for name, options, outputs, targets in PER_STEP:
+            out.write(json.dumps(per_step(name, options, outputs, targets)) + "\n")
+
+
+def per_step(name, options, outputs, targets):
+    loss = LOSS_CLASSES[name](**options)
+    p, y = np.array(outputs, "float32"), np.array(targets)
+    y = y.astype("int32" if name.startswith("sparse") else "float32")
+    value, gradient = jax.value_and_grad(lambda p: loss(y, p))(p)
+    steps = {"steps": p.shape[1]} if p.ndim == 3 else {}
+    return {"loss": name, "options": options, "columns": int(p[0].size), **steps, "outputs": flat(p), "targets": flat(y),
+            "mean": float(value), "gradient": flat(gradient)}
 
 
 main()

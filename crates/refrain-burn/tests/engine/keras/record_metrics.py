@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax python record_metrics.py        (environment: requirements.txt)
 
 One line of JSON per case: the metric as a recipe has it, batches of outputs, targets and, for
-weighted ones, samples' weights; and the result.
+weighted ones, samples' weights; and the result. With "steps", a row holds those of several steps.
 """
 
 import json
@@ -132,13 +132,45 @@ def weighted():
     yield "binary_accuracy", {}, M.BinaryAccuracy(), THREE
 
 
+def sequences(seed):
+    """Outputs of two steps, and the class of each."""
+    random = np.random.RandomState(seed)
+    outputs = rounded(random.rand(9, 2, 4))
+    return outputs, random.randint(0, 4, (9, 2)).astype("float32")
+
+
+def own_thresholds():
+    for thresholds in ([0.25, 0.5, 0.9], [0.7, 0.05], [0.5], [0.25, 0.5, 0.75]):
+        for curve in ("ROC", "PR"):
+            for data in (THREE, EDGES):
+                options = {"thresholds": thresholds, "curve": curve}
+                yield "auc", options, M.AUC(**options), data
+    options = {"thresholds": [0.1, 0.6], "multi_label": True}
+    yield "auc", options, M.AUC(**options), THREE
+
+
+def per_step():
+    labels = [sequences(11), sequences(12)]
+    one_hot = [(outputs, np.eye(4, dtype="float32")[classes.astype("int32")]) for outputs, classes in labels]
+    yield "sparse_categorical_accuracy", {}, M.SparseCategoricalAccuracy(), labels
+    yield "sparse_top_k_categorical_accuracy", {"k": 2}, M.SparseTopKCategoricalAccuracy(k=2), labels
+    yield "sparse_categorical_crossentropy", {}, M.SparseCategoricalCrossentropy(), labels
+    yield "categorical_accuracy", {}, M.CategoricalAccuracy(), one_hot
+    yield "binary_accuracy", {}, M.BinaryAccuracy(), one_hot
+    yield "true_positives", {}, M.TruePositives(), one_hot
+    yield "precision", {}, M.Precision(), one_hot
+    yield "auc", {}, M.AUC(), one_hot
+    yield "root_mean_squared_error", {}, M.RootMeanSquaredError(), one_hot
+    yield "one_hot_io_u", {"target_class_ids": [1, 3]}, M.OneHotIoU(num_classes=4, target_class_ids=[1, 3]), one_hot
+
+
 def flat(x):
     return [float(v) for v in np.asarray(x, np.float32).ravel()]
 
 
 def main():
     with open(os.path.join(HERE, "metrics.jsonl"), "w") as out:
-        for is_weighted, all_cases in ((False, cases()), (True, weighted())):
+        for is_weighted, all_cases in ((False, cases()), (True, weighted()), (False, per_step()), (False, own_thresholds())):
             for name, options, metric, data in all_cases:
                 batches = []
                 for outputs, targets in data:
@@ -149,8 +181,11 @@ def main():
                         batch["weights"] = flat(weights)
                     metric.update_state(targets, outputs, sample_weight=weights)
                     batches.append(batch)
-                line = {"metric": {"type": name, **options}, "columns": data[0][0].shape[1], "batches": batches,
+                outputs = data[0][0]
+                line = {"metric": {"type": name, **options}, "columns": int(outputs[0].size), "batches": batches,
                         "result": float(metric.result())}
+                if outputs.ndim == 3:
+                    line["steps"] = outputs.shape[1]
                 out.write(json.dumps(line) + "\n")
 
 

@@ -54,6 +54,18 @@ pub(super) fn with_options(
     options: &mut Options<'_, '_>,
 ) -> Result<AnyLoss> {
     let loss = match (kind, loss) {
+        (_, AnyLoss::SparseCategoricalCrossentropy(loss)) => {
+            AnyLoss::SparseCategoricalCrossentropy(match options.get("ignore_class") {
+                None => loss,
+                Some(class) => {
+                    let allowed = "a whole number, −1 or more";
+                    let is_allowed = |x: f64| x.fract() == 0.0 && (-1.0..16_777_216.0).contains(&x);
+                    let class = class.f64_in(allowed, is_allowed)?;
+                    options.note("ignore_class", class);
+                    loss.ignore_class(class as i64)
+                }
+            })
+        }
         (_, AnyLoss::CategoricalCrossentropy(loss)) => {
             let smoothing = options.unit("label_smoothing", 0.0)?;
             AnyLoss::CategoricalCrossentropy(loss.label_smoothing(smoothing))
@@ -63,7 +75,7 @@ pub(super) fn with_options(
             AnyLoss::BinaryCrossentropy(loss.label_smoothing(smoothing))
         }
         ("huber", _) => AnyLoss::of_rows(Huber::new().delta(options.positive("delta", 1.0)?)),
-        ("binary_focal_crossentropy", _) => AnyLoss::of_rows(
+        ("binary_focal_crossentropy", _) => AnyLoss::of_class_rows(
             BinaryFocalCrossentropy::new()
                 .apply_class_balancing(options.bool("apply_class_balancing")?)
                 .alpha(options.unit("alpha", 0.25)?)
@@ -71,15 +83,17 @@ pub(super) fn with_options(
                 .from_logits(options.bool("from_logits")?)
                 .label_smoothing(options.unit("label_smoothing", 0.0)?),
         ),
-        ("categorical_focal_crossentropy", _) => AnyLoss::of_rows(
+        ("categorical_focal_crossentropy", _) => AnyLoss::of_class_rows(
             CategoricalFocalCrossentropy::new()
                 .alpha(options.unit("alpha", 0.25)?)
                 .gamma(options.number("gamma", 2.0, "0 or more", is_not_negative)?)
                 .from_logits(options.bool("from_logits")?)
                 .label_smoothing(options.unit("label_smoothing", 0.0)?),
         ),
-        ("dice", _) => AnyLoss::of_rows(Tversky::dice().per_sample(options.bool("per_sample")?)),
-        ("tversky", _) => AnyLoss::of_rows(
+        ("dice", _) => {
+            AnyLoss::of_class_rows(Tversky::dice().per_sample(options.bool("per_sample")?))
+        }
+        ("tversky", _) => AnyLoss::of_class_rows(
             Tversky::new()
                 .alpha(options.number("alpha", 0.5, "0 or more", is_not_negative)?)
                 .beta(options.number("beta", 0.5, "0 or more", is_not_negative)?)

@@ -25,12 +25,11 @@ const WITH_OPTIONS: [&str; 7] = [
     "specificity_at_sensitivity",
 ];
 
-/// `"auc"`, or a table with `type`, `name` and options; and these by dotted key.
-pub(super) fn read(
-    value: &Value<'_>,
-    path: &str,
-    registry: &Registry,
-) -> Result<(AnyMetric, Vec<(String, String)>)> {
+/// A metric, whether it is the registry's, and its options by dotted key.
+type Read = (AnyMetric, bool, Vec<(String, String)>);
+
+/// `"auc"`, or a table with `type`, `name` and options.
+pub(super) fn read(value: &Value<'_>, path: &str, registry: &Registry) -> Result<Read> {
     let mut names: Vec<&str> = AnyMetric::names().chain(WITH_OPTIONS).collect();
     names.extend(registry.metrics.iter().map(|(name, _)| name.as_str()));
     let own = |name: &str| {
@@ -42,18 +41,20 @@ pub(super) fn read(
     if !value.is_table() {
         let kind = value.look_up("metric", &names, known)?;
         if let Some(own) = own(&kind) {
-            return Ok((own, Vec::new()));
+            return Ok((own, true, Vec::new()));
         }
         let mut options = Options::below(path, None);
         options.note("type", &kind);
         let metric = with_options(&kind, value, &mut options)?;
-        return Ok((metric, options.settings));
+        return Ok((metric, false, options.settings));
     }
     let section = value.section("the metric")?;
     let kind = section.require("type", "type = \"auc\"")?.look_up("metric", &names, known)?;
     let mut options = Options::below(path, Some(&section));
     options.note("type", &kind);
-    let mut metric = match own(&kind) {
+    let own = own(&kind);
+    let is_own = own.is_some();
+    let mut metric = match own {
         Some(own) => own,
         None => with_options(&kind, value, &mut options)?,
     };
@@ -62,7 +63,7 @@ pub(super) fn read(
         metric = metric.named(name);
     }
     section.finish()?;
-    Ok((metric, options.settings))
+    Ok((metric, is_own, options.settings))
 }
 
 /// Options of a metric that is the best of one rate where another is at least so much.
@@ -145,8 +146,28 @@ fn with_options(kind: &str, value: &Value<'_>, options: &mut Options<'_, '_>) ->
 }
 
 fn auc(options: &mut Options<'_, '_>) -> Result<AnyMetric> {
-    let mut auc = Auc::new()
-        .num_thresholds(options.count("num_thresholds", 200, 2)?)
+    let mut auc = Auc::new();
+    auc = match (options.get("thresholds"), options.get("num_thresholds")) {
+        (None, _) => auc.num_thresholds(options.count("num_thresholds", 200, 2)?),
+        (Some(_), Some(number)) => {
+            return Err(number.error(
+                "`num_thresholds` and `thresholds` are both given; give one of them: how many there \
+                 are, evenly spaced, or which",
+            ));
+        }
+        (Some(own), None) => {
+            let threshold = |value: &Value<'_>| {
+                value.f64_in("0 to 1", |x| (0.0..=1.0).contains(&x)).map(|x| x as f32)
+            };
+            let thresholds = own.items()?.iter().map(threshold).collect::<Result<Vec<_>>>()?;
+            if thresholds.is_empty() {
+                return Err(own.out_of_range("empty", "one number or more, 0 to 1"));
+            }
+            options.note("thresholds", format!("{thresholds:?}"));
+            auc.thresholds(thresholds)
+        }
+    };
+    auc = auc
         .curve(options.one_of("curve", Curve::NAMES, Curve::from_name)?)
         .summation_method(options.one_of(
             "summation_method",

@@ -21,13 +21,47 @@ pub(super) use optimizer::optimizer;
 #[derive(Clone, Debug)]
 pub(super) struct Compile {
     pub(super) loss: AnyLoss,
-    pub(super) metrics: Vec<AnyMetric>,
+    metrics: Vec<CompiledMetric>,
     /// Options of optimizer, loss and metrics by dotted key, defaults included; the rate where it
     /// is a number.
     options: Vec<(String, String)>,
 }
 
+#[derive(Clone, Debug)]
+struct CompiledMetric {
+    metric: AnyMetric,
+    /// Of the registry's: it alone knows what its outputs are.
+    is_own: bool,
+}
+
+/// The steps of sequences that are compared one by one: `[steps, outputs]`.
+pub(super) fn steps(output_shape: &[usize]) -> Option<usize> {
+    match output_shape {
+        [steps, _] => Some(*steps),
+        _ => None,
+    }
+}
+
 impl Compile {
+    /// The loss of a model whose outputs have this shape.
+    pub(super) fn loss_of(&self, output_shape: &[usize]) -> AnyLoss {
+        let loss = self.loss.clone();
+        let is_own = AnyLoss::from_name(Loss::<Tensor<2>>::name(&loss)).is_none();
+        match steps(output_shape) {
+            Some(steps) if !is_own => loss.per_step(steps),
+            _ => loss,
+        }
+    }
+
+    /// The metrics of a model whose outputs have this shape.
+    pub(super) fn metrics_of(&self, output_shape: &[usize]) -> Vec<AnyMetric> {
+        let of = |CompiledMetric { metric, is_own }: &CompiledMetric| match steps(output_shape) {
+            Some(steps) if !is_own => metric.clone().per_step(steps),
+            _ => metric.clone(),
+        };
+        self.metrics.iter().map(of).collect()
+    }
+
     /// What decides how the run goes, by dotted key: one name for each thing, with defaults.
     pub(super) fn settings(&self) -> Vec<Setting> {
         let loss = Loss::<Tensor<2>>::name(&self.loss).to_owned();
@@ -45,18 +79,18 @@ pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile
     let example = "loss = \"sparse_categorical_crossentropy\"";
     let (loss, of_loss) = loss::read(&section.require("loss", example)?, registry)?;
     options.extend(of_loss);
-    let mut metrics: Vec<AnyMetric> = Vec::new();
+    let mut metrics: Vec<CompiledMetric> = Vec::new();
     for (key, is_weighted) in [("metrics", false), ("weighted_metrics", true)] {
         let Some(list) = section.get(key) else {
             continue;
         };
         for (i, item) in list.items()?.iter().enumerate() {
             let path = format!("compile.{key}.{i}");
-            let (mut metric, of_metric) = metric::read(item, &path, registry)?;
+            let (mut metric, is_own, of_metric) = metric::read(item, &path, registry)?;
             if is_weighted {
                 let name = metric.name();
                 // As Keras: a prefix where there is one of that name without weights.
-                if metrics.iter().any(|known| known.name() == name) {
+                if metrics.iter().any(|known| known.metric.name() == name) {
                     metric = metric.named(format!("weighted_{name}"));
                 }
                 metric = metric.weighted();
@@ -66,7 +100,7 @@ pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile
             check_names(&names).map_err(|error| item.error(error))?;
             options.push((path, metric.name()));
             options.extend(of_metric);
-            metrics.push(metric);
+            metrics.push(CompiledMetric { metric, is_own });
         }
     }
     section.finish()?;

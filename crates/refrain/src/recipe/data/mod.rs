@@ -129,6 +129,18 @@ impl RecipeData {
         })
     }
 
+    /// Checks all rows of targets as labels of steps, as
+    /// [`ArrayDataset::check_step_labels`].
+    ///
+    /// # Errors
+    /// When one is no class, naming number, sample and outputs.
+    pub fn check_step_labels(&self, outputs: usize, ignored: Option<i64>) -> Result {
+        self.samples.check_step_labels(outputs, ignored)?;
+        self.test.as_ref().map_or(Ok(()), |test| {
+            test.check_step_labels(outputs, ignored).map_err(|e| e.context("the test part"))
+        })
+    }
+
     /// A hash of all samples that a run trains on or is validated on, as
     /// [`ArrayDataset::fingerprint`].
     pub fn fingerprint(&self) -> String {

@@ -1,12 +1,14 @@
 //! Convolutions and poolings.
 
-use refrain_burn::layers::{Conv1d, Conv2d, Conv2dTranspose, DepthwiseConv2d, Padding};
+use refrain_burn::layers::{
+    Conv1d, Conv2d, Conv2dTranspose, DepthwiseConv2d, Padding, SeparableConv1d, SeparableConv2d,
+};
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
 
 use super::entry::{Entry, height_width};
 use super::named;
-use super::rules::with_rules;
+use super::rules::{with_activity, with_rules};
 
 /// A pooling of images with the entry's options.
 macro_rules! pooling2d {
@@ -47,7 +49,31 @@ macro_rules! convolution {
         let use_bias = entry.bool_or("use_bias", true)?;
         let bias = entry.initializer_or("bias_initializer", Initializer::Zeros)?;
         let layer = $layer.activation(activation).use_bias(use_bias).bias_initializer(bias);
-        with_rules!(entry, layer, bias_regularizer, bias_constraint)
+        let layer = with_rules!(entry, layer, bias_regularizer, bias_constraint);
+        with_activity!(entry, layer)
+    }};
+}
+
+/// A layer with the options of kernels for each channel, and of one across them.
+macro_rules! separable {
+    ($entry:expr, $layer:expr) => {{
+        let entry = &mut *$entry;
+        let depthwise = entry.initializer_or("depthwise_initializer", Initializer::GlorotUniform)?;
+        let pointwise = entry.initializer_or("pointwise_initializer", Initializer::GlorotUniform)?;
+        let layer = $layer
+            .padding(padding(entry)?)
+            .depth_multiplier(entry.usize_or("depth_multiplier", 1, 1)?)
+            .depthwise_initializer(depthwise)
+            .pointwise_initializer(pointwise);
+        let layer = with_rules!(
+            entry,
+            layer,
+            depthwise_regularizer,
+            depthwise_constraint;
+            pointwise_regularizer,
+            pointwise_constraint
+        );
+        Ok(named!(entry, convolution!(entry, layer)))
     }};
 }
 
@@ -114,4 +140,23 @@ pub(super) fn depthwise_conv2d(entry: &mut Entry<'_, '_>) -> Result<LayerConfig>
         );
     let layer = with_rules!(entry, layer, depthwise_regularizer, depthwise_constraint);
     Ok(named!(entry, convolution!(entry, layer)))
+}
+
+pub(super) fn separable_conv1d(entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
+    let filters = entry.count("filters", "filters = 32")?;
+    let size = entry.count("kernel_size", "kernel_size = 3")?;
+    let layer = SeparableConv1d::new(filters, size)
+        .strides(entry.usize_or("strides", 1, 1)?)
+        .dilation_rate(entry.usize_or("dilation_rate", 1, 1)?);
+    separable!(entry, layer)
+}
+
+pub(super) fn separable_conv2d(entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
+    let filters = entry.count("filters", "filters = 32")?;
+    let size = height_width(&entry.require("kernel_size", "kernel_size = 3")?, 1)?;
+    entry.note("kernel_size", size);
+    let layer = SeparableConv2d::new(filters, size)
+        .strides(entry.height_width_or("strides", 1.into())?)
+        .dilation_rate(entry.height_width_or("dilation_rate", 1.into())?);
+    separable!(entry, layer)
 }

@@ -13,7 +13,7 @@ use refrain_burn::LayerConfig;
 use refrain_burn::layers::{
     AveragePooling1d, AveragePooling2d, BatchNormalization, Flatten, GlobalAveragePooling1d,
     GlobalAveragePooling2d, GlobalMaxPooling1d, GlobalMaxPooling2d, GroupNormalization,
-    LayerNormalization, MaxPooling1d, MaxPooling2d,
+    LayerNormalization, MaxPooling1d, MaxPooling2d, Softmax,
 };
 use refrain_core::Result;
 use refrain_core::options::{Section, Value};
@@ -100,10 +100,17 @@ fn of_kind(kind: &str, entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
         "dense" => other::dense(entry),
         "dropout" => other::dropout(entry),
         "activation" => other::activation(entry),
+        "prelu" => other::prelu(entry),
+        "leaky_relu" => other::leaky_relu(entry),
+        "elu" => other::elu(entry),
+        "relu" => other::relu(entry),
+        "softmax" => Ok(named!(entry, Softmax::new())),
         "conv1d" => convolution::conv1d(entry),
         "conv2d" => convolution::conv2d(entry),
         "conv2d_transpose" => convolution::conv2d_transpose(entry),
         "depthwise_conv2d" => convolution::depthwise_conv2d(entry),
+        "separable_conv1d" => convolution::separable_conv1d(entry),
+        "separable_conv2d" => convolution::separable_conv2d(entry),
         "max_pooling1d" => convolution::pooling1d!(MaxPooling1d, entry),
         "average_pooling1d" => convolution::pooling1d!(AveragePooling1d, entry),
         "max_pooling2d" => convolution::pooling2d!(MaxPooling2d, entry),

@@ -1,8 +1,9 @@
 //! Layers for any input.
 
 use refrain_burn::layers::{
-    Activation as ActivationLayer, Dense, Dropout, Embedding, GaussianNoise, Normalization,
-    Permute, Rescaling, Reshape, Residual, RmsNormalization, SpatialDropout2d,
+    Activation as ActivationLayer, Dense, Dropout, Elu, Embedding, GaussianNoise, LeakyRelu,
+    Normalization, Permute, Prelu, Relu, Rescaling, Reshape, Residual, RmsNormalization,
+    SpatialDropout2d,
 };
 use refrain_burn::{Activation, Initializer, LayerConfig};
 use refrain_core::Result;
@@ -10,9 +11,10 @@ use refrain_core::options::Value;
 
 use super::entry::{self, Entry};
 use super::named;
-use super::rules::with_rules;
+use super::rules::{with_activity, with_rules};
 
 const FINITE: &str = "a finite number";
+const NOT_NEGATIVE: &str = "a finite number, 0 or more";
 
 /// A layer with the options that all normalizations with `gamma` and `beta` have.
 macro_rules! with_gamma_and_beta {
@@ -56,6 +58,45 @@ pub(super) fn dense(entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
         bias_regularizer,
         bias_constraint
     );
+    Ok(named!(entry, with_activity!(entry, layer)))
+}
+
+pub(super) fn prelu(entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
+    let alpha = entry.initializer_or("alpha_initializer", Initializer::Zeros)?;
+    let mut layer = Prelu::new().alpha_initializer(alpha);
+    if let Some(axes) = entry.get("shared_axes") {
+        let axes = match axes.is_array() {
+            true => axes.items()?.iter().map(|axis| axis.usize(1)).collect::<Result<_>>()?,
+            false => vec![axes.usize(1)?],
+        };
+        layer = layer.shared_axes(axes);
+    }
+    let layer = with_rules!(entry, layer, alpha_regularizer, alpha_constraint);
+    Ok(named!(entry, layer))
+}
+
+pub(super) fn leaky_relu(entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
+    let slope = entry.number_or("negative_slope", 0.3, NOT_NEGATIVE, entry::is_not_negative)?;
+    Ok(named!(entry, LeakyRelu::new().negative_slope(slope)))
+}
+
+pub(super) fn elu(entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
+    let alpha = entry.number_or("alpha", 1.0, NOT_NEGATIVE, entry::is_not_negative)?;
+    Ok(named!(entry, Elu::new().alpha(alpha)))
+}
+
+pub(super) fn relu(entry: &mut Entry<'_, '_>) -> Result<LayerConfig> {
+    let mut layer = Relu::new()
+        .negative_slope(entry.number_or(
+            "negative_slope",
+            0.0,
+            NOT_NEGATIVE,
+            entry::is_not_negative,
+        )?)
+        .threshold(entry.number_or("threshold", 0.0, NOT_NEGATIVE, entry::is_not_negative)?);
+    if let Some(largest) = entry.get("max_value") {
+        layer = layer.max_value(largest.f64_in(NOT_NEGATIVE, entry::is_not_negative)?);
+    }
     Ok(named!(entry, layer))
 }
 

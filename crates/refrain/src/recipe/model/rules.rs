@@ -28,6 +28,19 @@ macro_rules! with_rules {
 
 pub(super) use with_rules;
 
+/// The layer with the regulariser that its entry gives its outputs.
+macro_rules! with_activity {
+    ($entry:expr, $layer:expr) => {{
+        let layer = $layer;
+        match crate::recipe::model::rules::regularizer($entry, "activity_regularizer")? {
+            Some(regularizer) => layer.activity_regularizer(regularizer),
+            None => layer,
+        }
+    }};
+}
+
+pub(super) use with_activity;
+
 /// `"l2"`, or `{ type = "l2", l2 = 0.001 }`.
 pub(super) fn regularizer(entry: &Entry<'_, '_>, key: &'static str) -> Result<Option<Regularizer>> {
     let Some(value) = entry.get(key) else {

@@ -1,0 +1,147 @@
+//! Sequences whose steps are compared with targets of their own, from recipes.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use refrain::Recipe;
+use refrain::console::Console;
+
+/// Rows of three numbers, of each of which the model is to say whether it is above 0.5: `rule` of each.
+fn table(folder: &Path, rule: impl Fn(f64) -> f64) {
+    let mut text = "a,b,c,x,y,z\n".to_owned();
+    for row in 0..60 {
+        let numbers = [0, 1, 2].map(|i| f64::from((row * 7 + i * 5) % 11) / 10.0);
+        let [a, b, c] = numbers;
+        let [x, y, z] = numbers.map(&rule);
+        writeln!(text, "{a},{b},{c},{x},{y},{z}").unwrap();
+    }
+    fs::write(folder.join("table.csv"), text).unwrap();
+}
+
+fn recipe(folder: &Path, layers: &str, loss: &str, more: &str) -> Recipe {
+    let text = format!(
+        "seed = 1\n[data]\nsource = 'csv'\npath = 'table.csv'\ntarget = ['x', 'y', 'z']\n\
+         validation_split = 0.2\n[model]\nlayers = [{{ type = 'reshape', target_shape = [3, 1] }}, \
+         {layers}]\n[compile]\noptimizer = {{ type = 'adam', learning_rate = 0.05 }}\nloss = {loss}\n\
+         metrics = ['accuracy']\n[fit]\nepochs = 60\nbatch_size = 16\n{more}"
+    );
+    let file = folder.join("steps.toml");
+    fs::write(&file, text).unwrap();
+    Recipe::load(&file, &[]).unwrap()
+}
+
+const CLASSIFIER: &str = "{ type = 'dense', units = 8, activation = 'tanh' }, { type = 'dense', units = 2, activation = 'softmax' }";
+
+/// (the last layers, the loss)
+#[test]
+fn a_class_for_each_step_is_learnt() {
+    let logits =
+        "{ type = 'dense', units = 8, activation = 'tanh' }, { type = 'dense', units = 2 }";
+    let cases = [
+        (CLASSIFIER, "'sparse_categorical_crossentropy'"),
+        (CLASSIFIER, "{ type = 'categorical_crossentropy', label_smoothing = 0.1 }"),
+        (CLASSIFIER, "'kl_divergence'"),
+        (logits, "{ type = 'sparse_categorical_crossentropy', from_logits = true }"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    table(folder.path(), |number| f64::from(number > 0.5));
+    for (layers, loss) in cases {
+        let recipe = recipe(folder.path(), layers, loss, "");
+        let data = recipe.load_data().unwrap();
+        assert!(!recipe.check(&data, folder.path()).unwrap().has_errors(), "{loss}");
+        let mut trainer = recipe.trainer(&data).unwrap().console(Console::silent());
+        trainer.fit(&data, recipe.fit(&data).verbose(0)).unwrap();
+        let logs = trainer.evaluate(&data, 16).unwrap();
+        // Of 180 steps, 0.5 is the hardest.
+        assert!(logs.get("accuracy").unwrap() > 0.9, "{loss}: {logs:?}");
+        let outputs = trainer.predict(&data, 16).unwrap();
+        assert_eq!(outputs.dims(), [60, 6]);
+    }
+}
+
+/// What is ignored may be no class; what is said of the others.
+#[test]
+fn classes_that_the_model_has_not_are_refused_unless_they_are_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    table(folder.path(), |number| if number > 0.8 { -1.0 } else { f64::from(number > 0.5) });
+    let trainer = |loss: &str, more: &str| {
+        let recipe = recipe(folder.path(), CLASSIFIER, loss, more);
+        let data = recipe.load_data().unwrap();
+        recipe.trainer(&data).map(|trainer| (trainer, recipe, data))
+    };
+    let ignoring = "{ type = 'sparse_categorical_crossentropy', ignore_class = -1 }";
+    let (trained, recipe, data) = trainer(ignoring, "").unwrap();
+    let mut trained = trained.console(Console::silent());
+    let history = trained.fit(&data, recipe.fit(&data).verbose(0)).unwrap();
+    let loss = history.last().unwrap().get("loss").unwrap();
+    assert!(loss < 0.4, "{loss}");
+
+    let error =
+        trainer("'sparse_categorical_crossentropy'", "").map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("label -1 of sample "), "{error}");
+    assert!(
+        error.contains("is no class of the model's 2 outputs; allowed: whole numbers"),
+        "{error}"
+    );
+    let weighted = trainer(ignoring, "class_weight = { 0 = 2.0 }\n").map(|_| ()).unwrap_err();
+    let error = weighted.to_string();
+    assert!(error.contains("class_weight weighs whole samples"), "{error}");
+}
+
+/// (the last layers, the loss, words of the error)
+#[test]
+fn what_cannot_be_compared_step_by_step_is_refused() {
+    let table_of: [(&str, &str, &[&str]); 3] = [
+        (
+            "{ type = 'dense', units = 2 }, { type = 'max_pooling1d', pool_size = 3 }",
+            "'sparse_categorical_crossentropy'",
+            &[
+                "gives the shape [1, 2]",
+                "targets have the shape [3]",
+                "takes targets of the shape [1]",
+            ],
+        ),
+        (
+            "{ type = 'dense', units = 1 }",
+            "'sparse_categorical_crossentropy'",
+            &[
+                "gives the shape [3, 1]",
+                "takes targets of the shape [3], the class of each step among",
+            ],
+        ),
+        (
+            "{ type = 'dense', units = 2 }",
+            "'mse'",
+            &[
+                "gives the shape [3, 2]",
+                "takes targets of the shape [3, 2], a number for each output",
+            ],
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    table(folder.path(), |number| f64::from(number > 0.5));
+    for (layers, loss, words) in table_of {
+        let recipe = recipe(folder.path(), layers, loss, "");
+        let error =
+            recipe.trainer(&recipe.load_data().unwrap()).map(|_| ()).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "no {word:?} in {error}");
+        }
+    }
+}
+
+/// Along the last axis of an image a loss of vectors would see another thing than Keras.
+#[test]
+fn a_loss_of_vectors_is_refused_on_images() {
+    let folder = tempfile::tempdir().unwrap();
+    table(folder.path(), |number| number);
+    let layers = "{ type = 'reshape', target_shape = [1, 1, 3] }";
+    let trains = |loss: &str| {
+        let recipe = recipe(folder.path(), layers, loss, "");
+        recipe.trainer(&recipe.load_data().unwrap()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    trains("'mse'").unwrap();
+    let error = trains("'cosine_similarity'").unwrap_err();
+    assert!(error.contains("takes vectors of the shape [outputs] or sequences of them"), "{error}");
+}
