@@ -29,6 +29,7 @@ chapters! {
     writing_callbacks: "writing-callbacks.md",
     learning_rate: "learning-rate.md",
     checking: "checking.md",
+    devices: "devices.md",
     custom_loop: "custom-loop.md",
     recipes: "recipes.md",
     evaluate: "evaluate.md",

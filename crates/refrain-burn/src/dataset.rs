@@ -155,7 +155,7 @@ impl<I, T> ArrayDataset<I, T> {
             sample_shape: sample_shape.to_vec(),
             inputs: Inputs::Memory(inputs),
             targets: HostTargets::None,
-            device: Device::default(),
+            device: Device::flex(),
             batch: PhantomData,
         })
     }
@@ -229,7 +229,7 @@ impl<I, T> ArrayDataset<I, T> {
             sample_shape: sample_shape.to_vec(),
             inputs: Inputs::Rows { rows: Arc::new(rows), hash },
             targets: HostTargets::None,
-            device: Device::default(),
+            device: Device::flex(),
             batch: PhantomData,
         })
     }
@@ -284,8 +284,8 @@ impl<I, T> ArrayDataset<I, T> {
         Ok(self)
     }
 
-    /// Where batches are made. Default: Burn's default device. The learner moves a batch that is
-    /// elsewhere.
+    /// Where batches are made. Default: the CPU. The learner moves a batch to where the model is, one
+    /// copy over the bus.
     pub fn device(mut self, device: &Device) -> Self {
         self.device = device.clone().without_autodiff();
         self

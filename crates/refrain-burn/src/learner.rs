@@ -226,10 +226,12 @@ impl<M: Forward, S: Loss<M::Output>> BurnLearner<M, S> {
     }
 
     /// Does work on a batch of so many samples. Where parts of it are large enough to be split
-    /// between threads, on one of those threads: what is split there is begun at once, while each
-    /// piece that another thread hands over waits until one of them wakes up.
+    /// between the CPU's threads, on one of those threads: what is split there is begun at once, while
+    /// each piece that another thread hands over waits until one of them wakes up. Other devices have
+    /// a queue for each thread, and so get all their work from one.
     fn on_pool<R: Send>(&mut self, samples: usize, work: impl FnOnce(&mut Self) -> R + Send) -> R {
-        let is_worth_it = self.parameters.saturating_mul(samples) >= SPLIT;
+        let is_large = self.parameters.saturating_mul(samples) >= SPLIT;
+        let is_worth_it = is_large && self.plain_device == Device::flex();
         if is_worth_it && rayon::current_num_threads() > 1 {
             rayon::scope(|_| work(self))
         } else {

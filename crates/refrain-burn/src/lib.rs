@@ -63,6 +63,7 @@ pub mod optimizers;
 
 mod any_tensor;
 mod dataset;
+mod device;
 mod samples;
 mod targets;
 
@@ -71,6 +72,7 @@ pub use any_tensor::AnyTensor;
 pub use burn;
 pub use constraint::Constraint;
 pub use dataset::{ArrayDataset, Batch, FromArray};
+pub use device::device;
 pub use forward::{ClosingActivation, Forward, Pass};
 pub use initializer::Initializer;
 pub use layers::LayerConfig;

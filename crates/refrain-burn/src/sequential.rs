@@ -12,6 +12,7 @@ use crate::dataset::Batch;
 use crate::forward::{ClosingActivation, Forward, Pass};
 use crate::initializer::Seed;
 use crate::layers::{self, Kind, Layer, LayerConfig, Stack};
+use crate::samples::Samples as _;
 use crate::summary::{Summary, SummaryRow};
 use crate::weights::Shapes;
 
@@ -131,12 +132,13 @@ impl Sequential {
         D: Dataset<Batch = Batch<AnyTensor, T>>,
     {
         let samples = samples.min(data.len());
+        let device = self.devices().into_iter().next().unwrap_or_else(Device::flex);
         let mut batches = |visit: &mut dyn FnMut(Tensor<2>) -> Result| {
             for first in (0..samples).step_by(ADAPTED_AT_ONCE) {
                 let indices: Vec<usize> = (first..(first + ADAPTED_AT_ONCE).min(samples)).collect();
                 let inputs = data.batch(&indices)?.inputs;
                 self.check_input(&inputs)?;
-                visit(inputs.into_rows())?;
+                visit(inputs.onto(&device.clone().without_autodiff()).into_rows())?;
             }
             Ok(())
         };
@@ -160,7 +162,8 @@ impl SequentialBuilder {
         self
     }
 
-    /// Where the weights live. Default: Burn's default device.
+    /// Where the weights live, and where the model is trained. Default: Burn's default device, which is
+    /// the CPU unless a Cargo feature such as `cuda` adds another one. See [`device`](crate::device()).
     pub fn device(mut self, device: &Device) -> Self {
         self.device = device.clone();
         self

@@ -61,8 +61,8 @@ pub(crate) struct TrainArgs {
     /// Changes a value of the recipe, for example fit.epochs=3 or callbacks.2.patience=10
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Where to compute
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu"])]
+    /// Where to compute: cpu, or what was compiled in with the feature of its name, as cuda or cuda:1
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(crate) device: String,
     /// 0 warnings and errors alone, 1 a live bar on a terminal, else a line per epoch, 2 a line per epoch
     #[arg(long, value_name = "0|1|2", default_value_t = 1,

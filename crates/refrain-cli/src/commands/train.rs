@@ -1,8 +1,10 @@
 //! `refrain train`: trains a recipe.
 
+use std::panic;
 use std::sync::Arc;
 use std::time::Instant;
 
+use refrain::burn::tensor::Device;
 use refrain::checkpoint::{Checkpoints, Part, RunReport};
 use refrain::console::Console;
 use refrain::files::Files;
@@ -30,7 +32,8 @@ pub(crate) fn train(args: &TrainArgs, registry: &Arc<Registry>) -> Result<u8> {
     let signals = Signals::handle()?;
     let is_verbose = args.verbose > 0;
     use_threads(args.threads)?;
-    let attempt = Attempt { args, registry, signals: &signals, began };
+    let device = open(&args.device)?;
+    let attempt = Attempt { args, registry, signals: &signals, began, device };
     let mut why = None;
     let (recipe, mut folder) = if args.resume {
         match resume::find(args, registry)? {
@@ -67,6 +70,7 @@ struct Attempt<'a> {
     registry: &'a Arc<Registry>,
     signals: &'a Signals,
     began: Instant,
+    device: Device,
 }
 
 /// What a run is made of.
@@ -160,6 +164,7 @@ impl Attempt<'_> {
 
     /// Builds what the run is made of; nothing is written.
     fn prepare(&self, recipe: &Recipe, folder: &RunFolder) -> Result<Prepared> {
+        let recipe = &recipe.clone().device(&self.device);
         let data = recipe.load_data_with(self.is_verbose(), &self.signals.stop())?;
         let check = recipe.check(&data, folder.path())?;
         if let Some(error) = check.error() {
@@ -272,6 +277,15 @@ fn write_end(
     let model = model.and_then(|model| files.write_atomically(&folder.file(MODEL), &model));
     let summary = files.write_atomically(&folder.file(SUMMARY), summary.as_bytes());
     noted.and(model).and(summary)
+}
+
+/// The device of that name. Where a backend panics over a driver that fails, the error tells it alone.
+fn open(name: &str) -> Result<Device> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let device = refrain::device(name);
+    panic::set_hook(hook);
+    device
 }
 
 /// Prints what the check has found: warnings, also where little is to be said.

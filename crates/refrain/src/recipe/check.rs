@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{
-    Activation, AnyLoss, Forward as _, LayerConfig, Loss, Metric, Sequential, Targets,
-};
+use refrain_burn::{Activation, Forward as _, LayerConfig, Loss, Sequential};
 use refrain_core::checkpoint::Checkpoints;
 use refrain_core::options::{Document, Section};
 use refrain_core::{
@@ -143,7 +141,7 @@ impl Recipe {
     /// The plan of a run whose model cannot be.
     fn check_without_model(&self, data: &RecipeData, folder: &Path) -> Result<Check> {
         let plan = self.fit(data).plan(data)?;
-        let metrics = self.compile.metrics.iter().map(Metric::<Tensor<2>, Targets>::name);
+        let metrics = self.compile.metric_names();
         let metrics = std::iter::once("loss".to_owned()).chain(metrics).collect();
         let callbacks = self.callbacks(folder)?;
         let callbacks = callbacks.iter().map(|callback| CheckedCallback {

@@ -54,7 +54,7 @@ impl Recipe {
         bytes: u64,
         weights: &Weights,
     ) -> Result<Trainer<RecipeLearner>> {
-        let model = self.outline_on(sample_shape)?;
+        let model = self.outline_on(sample_shape, &self.device)?;
         memory::check_weights(&model.summary(), bytes).map_err(|e| e.context(&self.origin))?;
         let mut trainer = self.trainer_of(model)?;
         trainer.learner_mut().set_weights(weights)?;

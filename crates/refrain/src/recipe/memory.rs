@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::fmt;
 
 use refrain_burn::Summary;
+use refrain_burn::burn::tensor::Device;
 use refrain_core::{Dataset as _, Error, Finding, Result};
 use serde_json::{Value, json};
 
@@ -183,7 +184,7 @@ impl Recipe {
         Ok(MemoryEstimate { checkpoint: if is_saved { checkpoint } else { 0 }, data, ..estimate })
     }
 
-    /// What is to be said of the memory that a run on `data` needs.
+    /// What is to be said of this machine's memory that a run on `data` needs.
     pub(super) fn memory_finding(
         &self,
         learner: &RecipeLearner,
@@ -193,7 +194,12 @@ impl Recipe {
             return Ok(None);
         };
         let samples = (data.len(), data.sample_shape());
-        let estimate = self.memory(learner, samples, data.bytes())?;
+        let mut estimate = self.memory(learner, samples, data.bytes())?;
+        if self.device != Device::flex() {
+            // What the model takes is in another memory, whose size is not known here.
+            (estimate.weights, estimate.gradients) = (0, 0);
+            (estimate.optimizer, estimate.activations) = (0, 0);
+        }
         Ok(estimate.finding(&learner.model()?.summary(), &limit))
     }
 }

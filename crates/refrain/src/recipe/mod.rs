@@ -22,6 +22,7 @@ mod targets;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use refrain_burn::burn::tensor::Device;
 use refrain_burn::{AnyLoss, BurnLearner, Optimizer, Sequential};
 use refrain_core::files::Files;
 use refrain_core::schedule::Rate;
@@ -78,6 +79,8 @@ pub struct Recipe {
     fit: fit::FitRecipe,
     checkpoint: checkpoint::CheckpointRecipe,
     registry: Arc<Registry>,
+    /// Where the model is; no part of the text, so that a run may go on elsewhere.
+    device: Device,
 }
 
 impl Recipe {
@@ -188,6 +191,7 @@ impl Recipe {
             checkpoint: checkpoint.unwrap_or_default(),
             text: String::new(),
             registry: Arc::clone(registry),
+            device: Device::flex(),
         };
         let recipe = Self { text: text.clone(), ..recipe };
         recipe.callbacks(Path::new(""))?;
@@ -267,6 +271,24 @@ impl Recipe {
     /// ```
     pub fn prepared_as(mut self, preparation: Preparation) -> Self {
         self.data.prepared = Some(Box::new(preparation));
+        self
+    }
+
+    /// The same recipe with its model on `device`, where it is trained and evaluated. Default: the CPU,
+    /// whatever else was compiled in. It is no part of the recipe's text: a run may be resumed on
+    /// another device, with numbers that are rounded otherwise.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain::{Recipe, device};
+    ///
+    /// // With the Cargo feature `cuda` also `cuda`.
+    /// let recipe = Recipe::builtin(&[])?.device(&device("cpu")?);
+    /// let trainer = recipe.trainer(&recipe.load_data()?)?;
+    /// # Ok::<(), refrain::Error>(())
+    /// ```
+    pub fn device(mut self, device: &Device) -> Self {
+        self.device = device.clone();
         self
     }
 

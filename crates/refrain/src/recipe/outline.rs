@@ -1,5 +1,6 @@
 //! The recipe's model, with its weights or without.
 
+use refrain_burn::burn::tensor::Device;
 use refrain_burn::{LayerConfig, Sequential, SequentialBuilder};
 use refrain_core::{Dataset as _, Error, Result};
 
@@ -9,7 +10,8 @@ impl Recipe {
     /// The model with its initial weights, and normalizations adapted to `data`.
     pub(super) fn build(&self, data: &RecipeData) -> Result<Sequential> {
         let sample_shape = data.sample_shape();
-        let model = builder(sample_shape, &self.model.layers).build(self.seed);
+        let model = builder(sample_shape, &self.model.layers).device(&self.device);
+        let model = model.build(self.seed);
         let model = model.map_err(|error| self.in_layer(sample_shape, error))?;
         // By the part that is trained on: what is held out must not be seen.
         let adapted =
@@ -17,14 +19,15 @@ impl Recipe {
         adapted.map_err(|error| error.context(&self.origin))
     }
 
-    /// The model without weights: shapes and names.
+    /// The model without weights: shapes and names. On the CPU, whatever device is asked for: nothing
+    /// is computed.
     pub(super) fn outline(&self, data: &RecipeData) -> Result<Sequential> {
-        self.outline_on(data.sample_shape())
+        self.outline_on(data.sample_shape(), &Device::flex())
     }
 
-    /// The same for samples of this shape.
-    pub(super) fn outline_on(&self, sample_shape: &[usize]) -> Result<Sequential> {
-        let model = builder(sample_shape, &self.model.layers).outline();
+    /// The same for samples of this shape, for weights on `device`.
+    pub(super) fn outline_on(&self, sample_shape: &[usize], device: &Device) -> Result<Sequential> {
+        let model = builder(sample_shape, &self.model.layers).device(device).outline();
         model.map_err(|error| self.in_layer(sample_shape, error))
     }
 
@@ -58,5 +61,5 @@ impl Recipe {
 }
 
 fn builder(sample_shape: &[usize], layers: &[LayerConfig]) -> SequentialBuilder {
-    Sequential::input(sample_shape).layers(layers.iter().cloned())
+    Sequential::input(sample_shape).layers(layers.iter().cloned()).device(&Device::flex())
 }

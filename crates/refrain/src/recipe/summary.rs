@@ -3,6 +3,7 @@
 use std::fmt;
 
 use refrain_burn::Summary;
+use refrain_burn::burn::tensor::Device;
 use refrain_core::Result;
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ impl Recipe {
     /// When the layers do not fit the data or each other, or the data's shape cannot be read.
     pub fn summary(&self) -> Result<RecipeSummary> {
         let (samples, input_shape) = self.data_shape()?;
-        let trainer = self.trainer_of(self.outline_on(&input_shape)?)?;
+        let trainer = self.trainer_of(self.outline_on(&input_shape, &Device::flex())?)?;
         let learner = trainer.learner();
         let data = self.data.bytes_in_memory(samples, &input_shape);
         let memory = self.memory(learner, (samples, &input_shape), data)?;

@@ -237,7 +237,7 @@ impl Recipe {
 
 /// An output and a target of one sample, to be compared by their shapes.
 fn probe(outputs: usize, targets: usize, has_rows: bool) -> (Tensor<2>, Targets) {
-    let device = Device::default();
+    let device = Device::flex();
     // One number, seen everywhere: there may be many.
     let row = |len: usize| Tensor::<2>::zeros([1, 1], &device).expand([1, len]);
     let targets = match has_rows {

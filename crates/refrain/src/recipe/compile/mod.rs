@@ -7,7 +7,7 @@ mod options;
 
 use refrain_burn::burn::tensor::Tensor;
 use refrain_burn::metrics::check_names;
-use refrain_burn::{AnyLoss, AnyMetric, Loss, Metric};
+use refrain_burn::{AnyLoss, AnyMetric, Loss, Metric, Targets};
 use refrain_core::Result;
 use refrain_core::options::Section;
 
@@ -34,6 +34,12 @@ struct CompiledMetric {
     is_own: bool,
 }
 
+impl CompiledMetric {
+    fn name(&self) -> String {
+        Metric::<Tensor<2>, Targets>::name(&self.metric)
+    }
+}
+
 /// The steps of sequences that are compared one by one: `[steps, outputs]`.
 pub(super) fn steps(output_shape: &[usize]) -> Option<usize> {
     match output_shape {
@@ -51,6 +57,11 @@ impl Compile {
             Some(steps) if !is_own => loss.per_step(steps),
             _ => loss,
         }
+    }
+
+    /// Names of the metrics, in the recipe's order.
+    pub(super) fn metric_names(&self) -> impl Iterator<Item = String> {
+        self.metrics.iter().map(CompiledMetric::name)
     }
 
     /// The metrics of a model whose outputs have this shape.
@@ -90,13 +101,13 @@ pub(super) fn read(section: &Section<'_>, registry: &Registry) -> Result<Compile
             if is_weighted {
                 let name = metric.name();
                 // As Keras: a prefix where there is one of that name without weights.
-                if metrics.iter().any(|known| known.metric.name() == name) {
+                if metrics.iter().any(|known| known.name() == name) {
                     metric = metric.named(format!("weighted_{name}"));
                 }
                 metric = metric.weighted();
             }
             let mut names = vec!["loss".to_owned(), metric.name()];
-            names.extend(metrics.iter().map(AnyMetric::name));
+            names.extend(metrics.iter().map(CompiledMetric::name));
             check_names(&names).map_err(|error| item.error(error))?;
             options.push((path, metric.name()));
             options.extend(of_metric);
