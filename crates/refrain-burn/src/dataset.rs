@@ -17,6 +17,8 @@ const MOST_HASHED: usize = 1 << 30;
 /// Samples that it looks at where there are more numbers.
 const LOOKED_AT: usize = 4096;
 const HASHED_AT_ONCE: usize = 1 << 18;
+/// Burn's whole numbers on the CPU have 32 bits.
+const LARGEST_CLASS: i64 = i32::MAX as i64;
 
 /// One batch: inputs, and what they are trained towards.
 ///
@@ -237,7 +239,7 @@ impl<I, T> ArrayDataset<I, T> {
     /// Adds the class of each sample, counted from 0. Any integer type will do.
     ///
     /// # Errors
-    /// When there is not one for each sample, or one is negative.
+    /// When there is not one for each sample, or one is negative or above 2³¹ − 1.
     pub fn labels<L>(mut self, labels: impl IntoIterator<Item = L>) -> Result<Self>
     where
         L: TryInto<i64> + fmt::Display + Copy,
@@ -245,9 +247,10 @@ impl<I, T> ArrayDataset<I, T> {
         let mut host = Vec::with_capacity(self.samples);
         let mut largest: Option<LargestLabel> = None;
         for (sample, given) in labels.into_iter().enumerate() {
-            let label = given.try_into().ok().filter(|&label| label >= 0).ok_or_else(|| {
+            let is_class = |label: &i64| (0..=LARGEST_CLASS).contains(label);
+            let label = given.try_into().ok().filter(is_class).ok_or_else(|| {
                 Error::data(format!(
-                    "label {given} of sample {sample} is no class; allowed: 0 or more"
+                    "label {given} of sample {sample} is no class; allowed: 0 to {LARGEST_CLASS}"
                 ))
             })?;
             if largest.is_none_or(|largest| label > largest.label) {
@@ -410,6 +413,19 @@ impl<I, T> ArrayDataset<I, T> {
             HostTargets::Labels { largest: Some(largest), .. } => largest.check(outputs),
             _ => Ok(()),
         }
+    }
+
+    /// [`check_labels`](Self::check_labels), where samples of one label are left out.
+    ///
+    /// # Errors
+    /// When another label has no output, naming label, sample and outputs.
+    pub fn check_labels_but(&self, outputs: usize, ignored: i64) -> Result {
+        let HostTargets::Labels { labels, .. } = &self.targets else {
+            return Ok(());
+        };
+        let others = labels.iter().enumerate().filter(|(_, label)| **label != ignored);
+        let largest = others.max_by_key(|(_, label)| **label);
+        largest.map_or(Ok(()), |(sample, &label)| LargestLabel { label, sample }.check(outputs))
     }
 }
 

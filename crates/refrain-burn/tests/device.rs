@@ -17,12 +17,13 @@ use std::time::Instant;
 use refrain_burn::burn::tensor::Device;
 use refrain_burn::layers::{
     self, AveragePooling1d, AveragePooling2d, BatchNormalization, Bidirectional, Conv1d, Conv2d,
-    Conv2dTranspose, Dense, DepthwiseConv2d, Dropout, Embedding, FillMode, Flatten, FlipMode,
+    Conv2dTranspose, Dense, DepthwiseConv2d, Dropout, Elu, Embedding, FillMode, Flatten, FlipMode,
     GaussianNoise, GlobalAveragePooling1d, GlobalAveragePooling2d, GlobalMaxPooling1d,
-    GlobalMaxPooling2d, GroupNormalization, Gru, Interpolation, LayerNormalization, Lstm,
-    MaxPooling1d, MaxPooling2d, MergeMode, MultiHeadAttention, Normalization, Padding, Permute,
-    RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Rescaling, Reshape, Residual,
-    RmsNormalization, SimpleRnn, SpatialDropout2d,
+    GlobalMaxPooling2d, GroupNormalization, Gru, Interpolation, LayerNormalization, LeakyRelu,
+    Lstm, MaxPooling1d, MaxPooling2d, MergeMode, MultiHeadAttention, Normalization, Padding,
+    Permute, Prelu, RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Relu, Rescaling,
+    Reshape, Residual, RmsNormalization, SeparableConv1d, SeparableConv2d, SimpleRnn, Softmax,
+    SpatialDropout2d,
 };
 use refrain_burn::{
     Activation, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, AnyLoss, AnyMetric, AnyTensor,
@@ -230,6 +231,26 @@ fn models() -> Vec<(&'static str, Layers)> {
                 MaxPooling1d::new(2).into(),
                 AveragePooling1d::new(2).strides(1).into(),
                 GlobalMaxPooling1d::new().into(),
+            ],
+        ),
+        (
+            "separable_conv1d, relu, elu",
+            vec![
+                rows(),
+                SeparableConv1d::new(5, 3).into(),
+                Relu::new().negative_slope(0.1).into(),
+                Elu::new().into(),
+                GlobalMaxPooling1d::new().into(),
+            ],
+        ),
+        (
+            "separable_conv2d, prelu, leaky_relu, softmax",
+            vec![
+                SeparableConv2d::new(4, 3).into(),
+                Prelu::new().into(),
+                LeakyRelu::new().into(),
+                flat(),
+                Softmax::new().into(),
             ],
         ),
         (

@@ -41,10 +41,18 @@ pub(crate) fn check(files: &Files, run: &RunReport, name: &str) -> Result {
     // Or the run has gone on meanwhile, and the file is newer than the journal that was read.
     match inspect(files, &run.folder)? {
         Some(now) if !is_as_noted(files, &now, name)? => {
-            Err(Error::data("it does not hold what the run wrote"))
+            Err(Error::data("it does not hold what the run wrote; put a copy of that back"))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a file that is not there was there: one that was noted before it was written may not have
+/// been, where a process was killed in between.
+pub(crate) fn is_missing(run: &RunReport, name: &str) -> bool {
+    // Noted when it is there already.
+    let is_first = name == DATA;
+    (is_first || run.journal.ending().is_some()) && !notes(run, name).is_empty()
 }
 
 fn is_as_noted(files: &Files, run: &RunReport, name: &str) -> Result<bool> {

@@ -50,8 +50,8 @@ impl SavedModel {
             noted.and_then(|()| Weights::load(&folder.join(MODEL))).map_err(|error| {
                 let dir = folder.display();
                 error.context(format!(
-                    "the run's final weights cannot be read (`refrain verify --dir {dir}` looks at \
-                     all its files)"
+                    "`{dir}/{MODEL}`, the run's final weights, cannot be used (`refrain verify --dir \
+                     {dir}` looks at all files; without this one, the newest checkpoint's are used)"
                 ))
             })?
         } else {
@@ -109,6 +109,12 @@ fn recipe(registry: &Arc<Registry>, folder: &Path, run: Option<&RunReport>) -> R
 pub(crate) fn preparation(folder: &Path, run: Option<&RunReport>) -> Result<Option<Preparation>> {
     let (files, file) = (Files::default(), folder.join(DATA));
     if !files.exists(&file)? {
+        if run.is_some_and(|run| noted::is_missing(run, DATA)) {
+            return Err(Error::data(format!(
+                "`{}` is missing, which says how the data became inputs; put it back",
+                file.display()
+            )));
+        }
         return Ok(None);
     }
     if let Some(run) = run {

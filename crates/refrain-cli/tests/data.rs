@@ -401,6 +401,9 @@ fn what_is_no_input_is_told_with_what_is() {
     let noted = std::fs::read_to_string(place.path("run/data.json")).unwrap();
     assert!(noted.contains("\"divisor\": 255.0"), "{noted}");
     place.write("run/data.json", noted.replace("\"divisor\": 255.0", "\"divisor\": 0.0"));
+    predict("images.gz").fails(1, &["run/data.json", "does not hold what the run wrote"]);
+    // Of a run whose journal is gone nobody knows what it wrote.
+    std::fs::remove_file(place.path("run/journal.jsonl")).unwrap();
     let done = predict("images.gz").fails(1, &["rows of [8, 8] divided by 0 do not make"]);
     assert!(!done.stderr.contains("Some"), "{}", done.stderr);
 }

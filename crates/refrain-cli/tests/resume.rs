@@ -75,7 +75,7 @@ fn killed(place: &Place, dir: &str, epochs: usize, checkpoints: usize, more: &[&
                 break;
             }
             if place.checkpoints(dir).len() >= checkpoints {
-                if run.is_killed() {
+                if run.was_killed() {
                     return;
                 }
                 break;
@@ -101,9 +101,9 @@ fn killed_at_any_instant_it_ends_with_the_same_bits() {
         assert!(!place.path(&dir).join("summary.json").exists());
         // Once more, later; the recipe is the run's own.
         let resume = ["train", "--dir", &dir, "--resume"];
-        let is_killed = place.start(&resume, &format!("Epoch {}/", epochs + 2)).is_killed();
+        let was_killed = place.start(&resume, &format!("Epoch {}/", epochs + 2)).was_killed();
         let done = place.run(&resume).ok();
-        if is_killed {
+        if was_killed {
             assert!(done.stderr.contains("resuming a"), "{}", done.stderr);
             assert!(done.stderr.contains(" from checkpoint 0"), "{}", done.stderr);
         }

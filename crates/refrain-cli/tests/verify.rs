@@ -171,6 +171,28 @@ fn a_flipped_bit_in_any_file_of_a_run_is_found() {
 }
 
 #[test]
+fn files_that_are_gone_are_missed() {
+    let place = with_all_files();
+    place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
+    for name in ["data.json", "model.safetensors", "summary.json", "log.csv", "best.safetensors"] {
+        let path = place.path("run").join(name);
+        let good = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let seen = verify(&place, 1);
+        let found = seen["found"].as_array().unwrap();
+        let is_found = |f: &Value| f["what"] == name && f["text"] == "damaged: it is missing";
+        assert!(found.iter().any(is_found), "{name}: {seen:#}");
+        if name == "data.json" {
+            place
+                .run(&["predict", "--dir", "run", "--input", "t.csv"])
+                .fails(1, &["`run/data.json` is missing", "put it back"]);
+        }
+        fs::write(&path, good).unwrap();
+    }
+    verify(&place, 0);
+}
+
+#[test]
 fn damaged_weights_and_notes_are_not_used() {
     let place = with_all_files();
     place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();

@@ -168,8 +168,16 @@ fn what_cannot_be_read_is_refused_with_its_place() {
             &["line 3: column 1 (`a`): `1` is a number", "text = [\"a\"]"],
         ),
         ("a,y\nx,2\ny,4\nz,1\n", &few, &["line 4: column 1 (`a`): more than 2 different texts"]),
-        ("a,y\n1,2\n1e99,4\n", &of("y"), &["line 3: column 1 (`a`): `1e99` is too large"]),
-        ("a,y\n1,2\ninf,4\n", &of("y"), &["line 3: column 1 (`a`): `inf` is too large"]),
+        (
+            "a,y\n1,2\n1e99,4\n",
+            &of("y"),
+            &["line 3: column 1 (`a`): `1e99` is infinite, or too large"],
+        ),
+        (
+            "a,y\n1,2\ninf,4\n",
+            &of("y"),
+            &["line 3: column 1 (`a`): `inf` is infinite, or too large"],
+        ),
         ("a,y\n1,2\n3,2.5\n", &classes, &["line 3: column 2 (`y`): `2.5` is no class"]),
         ("a,y\n1,2\n3,-1\n", &classes, &["line 3: column 2 (`y`): `-1` is no class"]),
         ("a,Y\n1,2\n", &of("y"), &["has no column `y`, which `target` names; did you mean `Y`?"]),

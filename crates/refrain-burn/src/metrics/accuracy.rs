@@ -1,7 +1,7 @@
 //! The share of samples that were predicted right.
 
 use burn::tensor::{Bool, Tensor};
-use refrain_core::Result;
+use refrain_core::{Error, Result};
 
 use super::{Metric, check_at_least_one};
 use crate::targets::ClassRows;
@@ -141,8 +141,14 @@ impl<T: ClassRows> Metric<Tensor<2>, T> for TopKCategoricalAccuracy {
     }
 
     fn check_batch(&self, outputs: &Tensor<2>, targets: &T) -> Result {
-        check_at_least_one("top_k_categorical_accuracy", "k", self.k)?;
-        targets.check_class_rows("top_k_categorical_accuracy", outputs.dims())
+        const NAME: &str = "top_k_categorical_accuracy";
+        check_at_least_one(NAME, "k", self.k)?;
+        if outputs.dims()[1] < 2 {
+            return Err(Error::config(format!(
+                "{NAME} takes an output for each class, and the model has one output; leave it out"
+            )));
+        }
+        targets.check_class_rows(NAME, outputs.dims())
     }
 
     fn label_classes(&self, outputs: &Tensor<2>) -> Option<usize> {

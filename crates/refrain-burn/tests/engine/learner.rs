@@ -310,6 +310,9 @@ fn a_label_without_an_output_is_named() {
     assert_eq!(data.check_labels(3).unwrap_err().to_string(), expected);
     assert!(data.check_labels(13).is_ok());
     assert_eq!(data.classes(), Some(13));
+    // Where a class is ignored, the others count.
+    assert_eq!(data.check_labels_but(3, 0).unwrap_err().to_string(), expected);
+    assert!(data.check_labels_but(3, 12).is_ok());
 }
 
 #[test]
@@ -325,9 +328,12 @@ fn refuses_data_that_cannot_be_used() {
     assert_eq!(error(data().labels([1, 2])), "2 labels for 3 samples; there must be one for each");
     assert_eq!(
         error(data().labels([1, -2, 0])),
-        "label -2 of sample 1 is no class; allowed: 0 or more"
+        "label -2 of sample 1 is no class; allowed: 0 to 2147483647"
     );
-    assert!(error(data().labels([u64::MAX; 3])).starts_with("label 18446744073709551615"));
+    for label in [1 << 31, i64::MAX as u64, u64::MAX] {
+        let error = error(data().labels([label; 3]));
+        assert!(error.starts_with(&format!("label {label} of sample 0 is no class")), "{error}");
+    }
     assert_eq!(
         error(data().targets(&[2], vec![0.0; 5])),
         "5 targets for 3 samples of the shape [2]; there must be 2 for each"

@@ -122,3 +122,17 @@ fn a_matrix_of_confusions() {
     assert_eq!(floats(values), [0.0, 1.0, 0.0]);
     assert_eq!(Metric::<Tensor<2>, Tensor<1, Int>>::result(&one, &[1.0], 3.0), 1.0);
 }
+
+/// Targets of one column are classes themselves, of which one output has none to choose from.
+#[test]
+fn the_largest_outputs_need_several() {
+    let device = Device::flex();
+    let outputs = Tensor::<2>::from_data([[0.5], [1.0]], &device);
+    let targets = Tensor::<2>::from_data([[3.0], [-2.0]], &device);
+    let metric = refrain_burn::TopKCategoricalAccuracy::new();
+    let error = metric.check_batch(&outputs, &targets).unwrap_err().to_string();
+    assert!(
+        error.contains("top_k_categorical_accuracy") && error.contains("one output"),
+        "{error}"
+    );
+}

@@ -234,6 +234,9 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
         };
         match files.exists(&path) {
             Ok(true) => found.push(Found::of(name, read())),
+            Ok(false) if noted::is_missing(run, name) => {
+                found.push(Found::damaged(name, "it is missing"));
+            }
             Ok(false) => {}
             Err(error) => found.push(Found::damaged(name, error)),
         }

@@ -40,11 +40,11 @@ impl Started {
 
     /// As `kill -9`; it must not have been over by then.
     pub fn kill(self) {
-        assert!(self.is_killed(), "it was over before it was killed");
+        assert!(self.was_killed(), "it was over before it was killed");
     }
 
     /// As `kill -9`. False: it was over by then.
-    pub fn is_killed(mut self) -> bool {
+    pub fn was_killed(mut self) -> bool {
         self.child.kill().unwrap();
         self.child.wait().unwrap().code().is_none_or(|_| cfg!(windows))
     }

@@ -226,7 +226,7 @@ impl Input<'_> {
             (ColumnKind::Number { .. }, Field::Number(number)) => {
                 let narrow = number as f32;
                 if !narrow.is_finite() {
-                    return error(format!("{} is too large a number for an f32", shown(text)));
+                    return error(too_large(text));
                 }
                 inputs.push(narrow);
                 Ok(())
@@ -305,11 +305,19 @@ fn encode_targets(
             }
             (_, Field::Number(number)) if (number as f32).is_finite() => number as f32,
             (_, Field::Number(_)) => {
-                return error(format!("{} is too large a number for an f32", shown(text)));
+                return error(too_large(text));
             }
             (_, Field::Text) => return error(format!("{} is no number", Escaped(&shown(text)))),
         };
         targets.push(target);
     }
     Ok(())
+}
+
+/// Of a number that is none of 32 bits.
+fn too_large(text: &str) -> String {
+    let shown = shown(text);
+    format!(
+        "{shown} is infinite, or too large a number for an f32; correct it, or leave the column out"
+    )
 }

@@ -100,8 +100,11 @@ impl Recipe {
         let fits = Loss::check(&self.compile.loss, &probe, &targets).is_ok();
         let problem = match self.compile.loss {
             AnyLoss::SparseCategoricalCrossentropy(ref loss) => {
-                return Loss::classes(loss, &probe)
-                    .map_or(Ok(()), |classes| data.check_labels(classes));
+                return match self.compile.loss.ignored_class() {
+                    Some(ignored) => data.check_labels_but(outputs, ignored),
+                    None => Loss::classes(loss, &probe)
+                        .map_or(Ok(()), |classes| data.check_labels(classes)),
+                };
             }
             _ if ONE_HOT.contains(&name) && outputs == 1 => "takes an output for each class",
             _ if YES_OR_NO.contains(&name)

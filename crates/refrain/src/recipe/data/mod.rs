@@ -129,6 +129,14 @@ impl RecipeData {
         })
     }
 
+    /// The same, where samples of one label are left out.
+    pub(super) fn check_labels_but(&self, outputs: usize, ignored: i64) -> Result {
+        self.samples.check_labels_but(outputs, ignored)?;
+        self.test.as_ref().map_or(Ok(()), |test| {
+            test.check_labels_but(outputs, ignored).map_err(|e| e.context("the test part"))
+        })
+    }
+
     /// Checks all rows of targets as labels of steps, as
     /// [`ArrayDataset::check_step_labels`].
     ///
