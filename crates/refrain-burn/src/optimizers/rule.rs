@@ -10,7 +10,7 @@ use pulp::NullaryFnOnce;
 use refrain_core::Result;
 
 use super::common::Common;
-use super::values::{Values, in_tasks};
+use super::values::{Values, in_place, in_tasks};
 use super::{OptimizerState, ParameterInfo};
 use crate::simd;
 
@@ -147,6 +147,9 @@ pub(super) fn by_tensors<F: Formula>(
     let mut tensors = std::mem::take(slots).into_iter().map(Values::into_tensor).collect();
     let weights = formula.tensors(weights, gradient.into_tensor(), &mut tensors);
     slots.extend(tensors.into_iter().map(Values::from));
+    for slot in slots {
+        in_place([slot], |[slot]| flush_subnormals(slot));
+    }
     weights.into()
 }
 
@@ -205,7 +208,23 @@ impl<F: Formula, const N: usize> NullaryFnOnce for Blocks<'_, F, N> {
             }
             let mut block = slots.each_mut().map(|slot| slot.next().unwrap_or_default());
             task.formula.elements(w, g, &mut block);
+            for slot in block {
+                flush_subnormals(slot);
+            }
         }
+    }
+}
+
+/// Puts 0 where a number is below the smallest normal one, with which processors compute many times
+/// as slowly. A moment that shrinks by a factor, as behind a `relu` that is 0 for every sample, would
+/// never get to 0 on its own: the last subnormal number × 0.9 is rounded to itself.
+#[inline(always)]
+fn flush_subnormals(values: &mut [f32]) {
+    const EXPONENT: u32 = f32::INFINITY.to_bits();
+    for value in values {
+        // On the bits: a comparison of numbers would be slow where they are subnormal, too.
+        let is_normal = value.to_bits() & EXPONENT != 0;
+        *value = if is_normal { *value } else { 0.0 };
     }
 }
 

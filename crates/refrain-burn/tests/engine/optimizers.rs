@@ -2,7 +2,10 @@
 
 use refrain_burn::burn::module::ParamId;
 use refrain_burn::burn::tensor::{DType, Device, Tensor};
-use refrain_burn::{Adam, Optimizer, Sgd};
+use refrain_burn::{
+    Adadelta, Adafactor, Adam, Adamax, Lamb, Lion, Muon, Nadam, Optimizer, ParameterInfo, RmsProp,
+    Sgd, Values,
+};
 use refrain_core::schedule::Rate;
 
 use crate::assert_close;
@@ -109,6 +112,48 @@ fn large_parameters_are_updated_everywhere() {
     let updated =
         crate::floats(sgd.update(ParamId::new(), weights.into(), gradient.into()).into_tensor());
     assert!(updated.len() == elements && updated.iter().all(|&weight| weight == 0.5));
+}
+
+/// Behind a `relu` that is 0 for all samples gradients are 0 for good. What is remembered of them
+/// shrinks by a factor at each step; it must get to 0, not stay at numbers that are slow to compute
+/// with.
+#[test]
+fn what_is_remembered_shrinks_to_nothing() {
+    let cases: [(&str, Box<dyn Optimizer>); 10] = [
+        ("sgd", Box::new(Sgd::new(0.1).momentum(0.5))),
+        ("adam", Box::new(Adam::new(0.1).beta_1(0.5).beta_2(0.6))),
+        ("adamax", Box::new(Adamax::new(0.1).beta_1(0.5).beta_2(0.6))),
+        ("nadam", Box::new(Nadam::new(0.1).beta_1(0.5).beta_2(0.6))),
+        ("lamb", Box::new(Lamb::new(0.1).beta_1(0.5).beta_2(0.6))),
+        ("lion", Box::new(Lion::new(0.1).beta_1(0.5).beta_2(0.6))),
+        ("rmsprop", Box::new(RmsProp::new(0.1).rho(0.5).momentum(0.6).centered(true))),
+        ("adadelta", Box::new(Adadelta::new(0.1).rho(0.5))),
+        ("adafactor", Box::new(Adafactor::new(0.1).epsilon_1(1e-45))),
+        ("muon", Box::new(Muon::new(0.1).momentum(0.5))),
+    ];
+    let device = Device::flex();
+    for (name, mut optimizer) in cases {
+        let id = ParamId::new();
+        let info = ParameterInfo { id, name: "dense.weight".into(), shape: vec![2, 3] };
+        optimizer.meet(&[info]);
+        let mut weights: Values = Tensor::<1>::from_data([0.5_f32; 6], &device).into();
+        let mut remembered = Vec::new();
+        for step in 0..1000 {
+            let gradient = if step == 0 { 1e-15_f32 } else { 0.0 };
+            optimizer.begin_step(0.1);
+            let gradient = Tensor::<1>::from_data([gradient; 6], &device);
+            weights = optimizer.update(id, weights, gradient.into());
+            let slots = optimizer.state().slots;
+            remembered = slots
+                .into_iter()
+                .flat_map(|slot| crate::floats(slot.values.into_tensor()))
+                .collect();
+            let subnormal: Vec<&f32> =
+                remembered.iter().filter(|value: &&f32| value.is_subnormal()).collect();
+            assert!(subnormal.is_empty(), "{name}, step {step}: {subnormal:?}");
+        }
+        assert!(!remembered.is_empty(), "{name} remembers nothing");
+    }
 }
 
 #[test]
