@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::columns::Columns;
 use super::pool2d::{self, MaxPool};
+use super::sparse_conv2d::{SparseConv2d, SparseTask};
 use super::tiles::{MAX_LANES, ROWS, VECTORS, inner, outer, split, store};
 use crate::layers::Windows;
 use crate::simd;
@@ -79,7 +80,7 @@ impl Conv2d {
     }
 
     /// Inputs of one filter.
-    fn depth(&self) -> usize {
+    pub(super) fn depth(&self) -> usize {
         self.windows.channels / self.groups * self.windows.size[0] * self.windows.size[1]
     }
 
@@ -122,24 +123,31 @@ impl Conv2d {
         let Kept { input, weight, output, largest } = kept;
         let samples = gradient.len() / self.output_len().max(1);
         let columns = Columns::new(&self.windows, self.windows.channels / self.groups);
-        let kernels = wants_input.then(|| Kernels::by_input(self, weight));
+        let sparse = SparseConv2d::new(self);
+        let in_runs = match &sparse {
+            Some(sparse) if wants_input => sparse.in_runs(weight),
+            _ => Vec::new(),
+        };
+        let kernels = (wants_input && sparse.is_none()).then(|| Kernels::by_input(self, weight));
         let each = self.samples_each(samples, rayon::current_num_threads());
         let mut by_input = wants_input.then(|| vec![0.0; samples * self.input_len()]);
         let pass = |part: usize, by_input: &mut [f32]| {
             let first = part * each;
             let last = (first + each).min(samples);
             let of = |len: usize| first * len..last * len;
-            let task = BackwardTask {
-                conv: self,
-                columns: &columns,
-                kernels: kernels.as_ref(),
+            let gradient = &gradient[of(self.output_len())];
+            let kept = Kept {
                 input: input.get(of(self.input_len())).unwrap_or_default(),
-                gradient: &gradient[of(self.output_len())],
+                weight,
                 output: output.get(of(self.output_len())).unwrap_or_default(),
                 largest: largest.get(of(self.output_len())).unwrap_or_default(),
-                by_input,
             };
-            simd::dispatch(task)
+            if let Some(sparse) = &sparse {
+                let kernels = &in_runs;
+                return simd::dispatch(SparseTask { sparse, kernels, kept, gradient, by_input });
+            }
+            let (columns, kernels) = (&columns, kernels.as_ref());
+            simd::dispatch(BackwardTask { conv: self, columns, kernels, kept, gradient, by_input })
         };
         let parts = samples.div_ceil(each).max(1);
         let sums: Vec<(Vec<f32>, Vec<f32>)> = match &mut by_input {
@@ -332,10 +340,8 @@ struct BackwardTask<'a> {
     columns: &'a Columns,
     /// Where the gradient of the input is wanted.
     kernels: Option<&'a Kernels>,
-    input: &'a [f32],
+    kept: Kept<'a>,
     gradient: &'a [f32],
-    output: &'a [f32],
-    largest: &'a [u32],
     by_input: &'a mut [f32],
 }
 
@@ -344,7 +350,8 @@ impl WithSimd for BackwardTask<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
-        let Self { conv, columns, kernels, input, gradient, output, largest, by_input } = self;
+        let Self { conv, columns, kernels, kept, gradient, by_input } = self;
+        let Kept { input, output, largest, .. } = kept;
         let groups = conv.groups;
         let (filters, depth) = (conv.filters / groups, conv.depth());
         let (inputs, outputs) = (conv.input_len(), conv.output_len());

@@ -10,6 +10,7 @@ mod functions;
 mod pool2d;
 mod product;
 mod recurrence;
+mod sparse_conv2d;
 #[cfg(test)]
 mod tests;
 mod transpose;

@@ -7,6 +7,7 @@ use chacha20::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::conv2d::Kept;
+use super::sparse_conv2d::SparseConv2d;
 use super::{Cell, Conv2d, Recurrence, composed, flex};
 use crate::activation::Activation;
 use crate::layers::Windows;
@@ -129,6 +130,39 @@ fn convolutions_of_many_shapes() {
         check_conv(&Conv2d { windows, filters, groups, relu, pool }, samples, bias, &mut rng);
         tried += 1;
     }
+}
+
+/// Behind a pooling few positions have a gradient: another way back.
+#[test]
+fn convolutions_with_few_gradients() {
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    let (mut tried, mut of_some_bands) = (0, 0);
+    while tried < 60 {
+        let mut pick = |range: std::ops::RangeInclusive<usize>| rng.random_range(range);
+        let groups = [1, 1, 2][pick(0..=2)];
+        let channels = groups * pick(5..=20);
+        let filters = groups * pick(1..=6);
+        let input = [pick(4..=26), pick(4..=26)];
+        let size = [pick(1..=4), pick(2..=5)];
+        let strides = if pick(0..=2) == 0 { [pick(1..=2), pick(1..=2)] } else { [1, 1] };
+        let dilation = if pick(0..=2) == 0 { [pick(1..=2), pick(1..=2)] } else { [1, 1] };
+        let padding = [(pick(0..=1), pick(0..=2)), (pick(0..=2), pick(0..=1))];
+        let (samples, bias, relu) = (pick(1..=3), pick(0..=1) == 0, pick(0..=1) == 0);
+        let windows = windows(channels, input, size, strides, dilation, padding);
+        let Some(windows) = windows.filter(|windows| windows.output.iter().all(|&n| n > 1)) else {
+            continue;
+        };
+        let (size, strides) = ([2, pick(2..=3)], [pick(1..=2), 2]);
+        let pool = self::windows(filters, windows.output, size, strides, [1, 1], [(0, 0); 2]);
+        let conv = Conv2d { windows, filters, groups, relu, pool };
+        let Some(bands) = SparseConv2d::new(&conv).map(|sparse| sparse.bands()) else {
+            continue;
+        };
+        check_conv(&conv, samples, bias, &mut rng);
+        tried += 1;
+        of_some_bands += usize::from(bands > 1);
+    }
+    assert!(of_some_bands > 5, "{of_some_bands} of {tried}");
 }
 
 /// Large enough to be split between threads; the same bits each time.
