@@ -473,8 +473,10 @@ fn multiply_back<S: Simd>(
     by_columns: &mut [f32],
 ) {
     let starts: Vec<usize> = (0..gradients.len() / padded).map(|filter| filter * padded).collect();
-    let vectors = if S::F32_LANES * VECTORS <= MAX_LANES { VECTORS } else { 1 };
-    for at in (0..padded).step_by(vectors * S::F32_LANES) {
+    let mut at = 0;
+    while at < padded {
+        // No more than the zeros behind the positions fill.
+        let vectors = if padded - at > S::F32_LANES { VECTORS } else { 1 };
         for &(first, rows) in &kernels.tiles {
             let kernel = kernels.tile(group, first, rows);
             sized!(rows, vectors, |M, V| {
@@ -490,6 +492,7 @@ fn multiply_back<S: Simd>(
                 }
             });
         }
+        at += vectors * S::F32_LANES;
     }
 }
 
@@ -507,6 +510,9 @@ fn weigh<S: Simd>(
 ) {
     let depth = columns.starts.len();
     let filters = by_weight.len() / depth;
+    // With the longest vectors come twice as many registers.
+    let is_wide = S::F32_LANES == MAX_LANES;
+    let most = if is_wide { 4 } else { 3 };
     macro_rules! tile {
         ($m:literal, $n:literal, $filter:expr, $k:expr) => {{
             let mut sums = [[simd.splat_f32s(0.0); $n]; $m];
@@ -527,15 +533,17 @@ fn weigh<S: Simd>(
     macro_rules! tiles {
         ($m:literal, $filter:expr, $k:expr, $n:expr) => {
             match $n {
+                4 if is_wide => tile!($m, 4, $filter, $k),
                 1 => tile!($m, 1, $filter, $k),
                 2 => tile!($m, 2, $filter, $k),
                 _ => tile!($m, 3, $filter, $k),
             }
         };
     }
-    for (k, columns_in_tile) in split(depth, 3) {
-        for (filter, filters_in_tile) in split(filters, 3) {
+    for (k, columns_in_tile) in split(depth, most) {
+        for (filter, filters_in_tile) in split(filters, most) {
             match filters_in_tile {
+                4 if is_wide => tiles!(4, filter, k, columns_in_tile),
                 1 => tiles!(1, filter, k, columns_in_tile),
                 2 => tiles!(2, filter, k, columns_in_tile),
                 _ => tiles!(3, filter, k, columns_in_tile),
