@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, Flex, GradientCheckpointingStrategy};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::conv2d::{Conv2d, Kept};
-use super::recurrence::{Recurrence, Trace};
+use super::recurrence::{Outputs, Recurrence};
 
 mod cross_entropy;
 mod dense;
@@ -19,7 +19,7 @@ pub(super) use dense::dense;
 
 /// Where tensors are, if our kernels work there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Plain,
     Autodiff,
 }
@@ -39,6 +39,22 @@ fn place<const D: usize>(tensor: &Tensor<D>) -> Option<Place> {
 
 type Tracked = Autodiff<Flex>;
 
+/// The tensor of Burn's CPU backend that a tensor is of which [`place`] says so.
+fn plain<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    match tensor.try_into_primitive::<Flex>() {
+        Ok(tensor) => tensor,
+        Err(error) => unreachable!("its device is the CPU's: {error:?}"),
+    }
+}
+
+/// The same with autodiff, and its node in the graph.
+fn with_node<const D: usize>(tensor: Tensor<D>) -> (FlexTensor, NodeGuard) {
+    match tensor.try_into_primitive::<Tracked>() {
+        Ok(tensor) => tensor.into_parts(),
+        Err(error) => unreachable!("its device is the CPU's, with autodiff: {error:?}"),
+    }
+}
+
 /// The convolution; `None` where no kernel of ours works.
 pub(super) fn conv2d(
     x: &Tensor<2>,
@@ -53,17 +69,13 @@ pub(super) fn conv2d(
     let (x, weight, bias) = (x.clone(), weight.clone(), bias.cloned());
     match at {
         Place::Plain => {
-            let x = x.try_into_primitive::<Flex>().ok()?;
-            let weight = weight.try_into_primitive::<Flex>().ok()?;
-            let bias = bias.map(|bias| bias.try_into_primitive::<Flex>()).transpose().ok()?;
+            let (x, weight, bias) = (plain(x), plain(weight), bias.map(plain));
             let (output, _) = conv2d_forward(&x, &weight, bias.as_ref(), conv);
             Some(Tensor::from_primitive::<Flex>(output))
         }
         Place::Autodiff => {
-            let (x, x_node) = x.try_into_primitive::<Tracked>().ok()?.into_parts();
-            let (weight, weight_node) = weight.try_into_primitive::<Tracked>().ok()?.into_parts();
-            let bias = bias.map(|bias| bias.try_into_primitive::<Tracked>()).transpose().ok()?;
-            Some(match bias.map(|bias| bias.into_parts()) {
+            let ((x, x_node), (weight, weight_node)) = (with_node(x), with_node(weight));
+            Some(match bias.map(with_node) {
                 Some((bias, bias_node)) => {
                     let nodes = [x_node, weight_node, bias_node];
                     conv2d_tracked(x, weight, Some(bias), nodes, conv)
@@ -169,12 +181,11 @@ pub(super) fn conv2d_transpose(
     }
     let (x, weight) = (x.clone(), weight.clone());
     if at == Place::Plain {
-        let x = x.try_into_primitive::<Flex>().ok()?.to_contiguous();
-        let weight = weight.try_into_primitive::<Flex>().ok()?.to_contiguous();
+        let x = plain(x).to_contiguous();
+        let weight = plain(weight).to_contiguous();
         return Some(Tensor::from_primitive::<Flex>(transpose_forward(&x, &weight, conv)));
     }
-    let (x, x_node) = x.try_into_primitive::<Tracked>().ok()?.into_parts();
-    let (weight, weight_node) = weight.try_into_primitive::<Tracked>().ok()?.into_parts();
+    let ((x, x_node), (weight, weight_node)) = (with_node(x), with_node(weight));
     let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
     let output = transpose_forward(&x, &weight, conv);
     let nodes = [x_node, weight_node];
@@ -235,49 +246,51 @@ impl Backward<Flex, 2> for TransposeBackward {
     }
 }
 
-/// The outputs of all steps; `None` where no kernel of ours works.
-pub(super) fn recurrence(
+/// Where [`recurrence`] works.
+pub(super) fn place_of_recurrence(
     x: &Tensor<2>,
     recurrent: &Tensor<2>,
     bias: Option<&Tensor<1>>,
     recurrence: &Recurrence,
-) -> Option<Tensor<2>> {
-    let at = place(x)?;
-    if !recurrence.has_kernel()
-        || place(recurrent) != Some(at)
-        || bias.is_some_and(|bias| place(bias) != Some(at))
-    {
-        return None;
-    }
-    let (x, recurrent, bias) = (x.clone(), recurrent.clone(), bias.cloned());
+) -> Option<Place> {
+    place(x).filter(|&at| {
+        recurrence.has_kernel()
+            && place(recurrent) == Some(at)
+            && bias.is_none_or(|bias| place(bias) == Some(at))
+    })
+}
+
+/// The outputs of all steps. The memory of `x` is written over where nobody else has it.
+pub(super) fn recurrence(
+    at: Place,
+    x: Tensor<2>,
+    recurrent: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    recurrence: &Recurrence,
+) -> Tensor<2> {
     match at {
         Place::Plain => {
-            let x = x.try_into_primitive::<Flex>().ok()?;
-            let recurrent = recurrent.try_into_primitive::<Flex>().ok()?;
-            let bias = bias.map(|bias| bias.try_into_primitive::<Flex>()).transpose().ok()?;
-            let (output, _) = recurrence_forward(&x, &recurrent, bias.as_ref(), recurrence);
-            Some(Tensor::from_primitive::<Flex>(output))
+            let (x, recurrent, bias) = (plain(x), plain(recurrent), bias.map(plain));
+            let (_, output, _) = recurrence_forward(x, &recurrent, bias.as_ref(), recurrence);
+            Tensor::from_primitive::<Flex>(output)
         }
         Place::Autodiff => {
-            let (x, x_node) = x.try_into_primitive::<Tracked>().ok()?.into_parts();
-            let (recurrent, recurrent_node) =
-                recurrent.try_into_primitive::<Tracked>().ok()?.into_parts();
-            let bias = bias.map(|bias| bias.try_into_primitive::<Tracked>()).transpose().ok()?;
-            Some(match bias.map(|bias| bias.into_parts()) {
+            let ((x, x_node), (recurrent, recurrent_node)) = (with_node(x), with_node(recurrent));
+            match bias.map(with_node) {
                 Some((bias, bias_node)) => {
                     let nodes = [x_node, recurrent_node, bias_node];
-                    recurrence_tracked(&x, recurrent, Some(&bias), nodes, recurrence)
+                    recurrence_tracked(x, recurrent, Some(&bias), nodes, recurrence)
                 }
                 None => {
-                    recurrence_tracked(&x, recurrent, None, [x_node, recurrent_node], recurrence)
+                    recurrence_tracked(x, recurrent, None, [x_node, recurrent_node], recurrence)
                 }
-            })
+            }
         }
     }
 }
 
 fn recurrence_tracked<const N: usize>(
-    x: &FlexTensor,
+    x: FlexTensor,
     recurrent: FlexTensor,
     bias: Option<&FlexTensor>,
     nodes: [NodeGuard; N],
@@ -286,32 +299,39 @@ fn recurrence_tracked<const N: usize>(
 where
     RecurrenceBackward: Backward<Flex, N, State = RecurrenceState>,
 {
-    let (output, trace) = recurrence_forward(x, &recurrent, bias, recurrence);
+    let (gates, output, extra) = recurrence_forward(x, &recurrent, bias, recurrence);
     let prepared = RecurrenceBackward.prepare::<NoCheckpointing>(nodes).compute_bound();
     let output = match prepared.stateful() {
         OpsKind::Tracked(prepared) => {
-            prepared.finish(RecurrenceState { recurrent, trace, recurrence: *recurrence }, output)
+            let (outputs, recurrence) = (output.clone(), *recurrence);
+            let state = RecurrenceState { recurrent, gates, outputs, extra, recurrence };
+            prepared.finish(state, output)
         }
         OpsKind::UnTracked(prepared) => prepared.finish(output),
     };
     Tensor::from_primitive::<Tracked>(output)
 }
 
+/// The gates, the outputs, and what else the backward pass needs.
 fn recurrence_forward(
-    x: &FlexTensor,
+    x: FlexTensor,
     recurrent: &FlexTensor,
     bias: Option<&FlexTensor>,
     recurrence: &Recurrence,
-) -> (FlexTensor, Trace) {
-    let x = x.to_contiguous();
+) -> (FlexTensor, FlexTensor, Vec<f32>) {
+    let mut gates = x.to_contiguous();
+    // Or its memory would have two owners.
+    drop(x);
     let bias = bias.map(FlexTensor::to_contiguous);
     let bias = bias.as_ref().map_or(&[][..], |bias| bias.storage::<f32>());
-    let x = x.storage::<f32>();
     let [units, width] = [0, 1].map(|axis| recurrent.layout().shape()[axis]);
     let recurrent = recurrent.to_contiguous();
-    let trace = recurrence.forward(x, recurrent.storage(), bias);
-    let shape = [x.len() / (recurrence.steps * width), recurrence.steps * units];
-    (FlexTensor::from_data(TensorData::new(trace.outputs().to_vec(), shape)), trace)
+    let Outputs { outputs, extra } =
+        recurrence.forward(gates.storage_mut(), recurrent.storage(), bias);
+    let rows = gates.layout().shape()[0] / recurrence.steps;
+    debug_assert_eq!(gates.layout().shape()[1], width);
+    let outputs = TensorData::new(outputs, [rows, recurrence.steps * units]);
+    (gates, FlexTensor::from_data(outputs), extra)
 }
 
 #[derive(Debug)]
@@ -320,7 +340,9 @@ struct RecurrenceBackward;
 #[derive(Clone, Debug)]
 struct RecurrenceState {
     recurrent: FlexTensor,
-    trace: Trace,
+    gates: FlexTensor,
+    outputs: FlexTensor,
+    extra: Vec<f32>,
     recurrence: Recurrence,
 }
 
@@ -334,17 +356,21 @@ impl<const N: usize> Backward<Flex, N> for RecurrenceBackward {
         _: &mut Checkpointer,
     ) {
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let RecurrenceState { recurrent, trace, recurrence } = ops.state;
+        let RecurrenceState { recurrent, mut gates, outputs, extra, recurrence } = ops.state;
         let recurrent = recurrent.to_contiguous();
         let shape = recurrent.layout().shape().clone();
         let width = shape[1];
-        let result = recurrence.backward(&trace, recurrent.storage(), gradient.storage());
+        let result = recurrence.backward(
+            gates.storage_mut(),
+            outputs.storage(),
+            extra,
+            recurrent.storage(),
+            gradient.storage(),
+        );
         let mut parents = ops.parents.into_iter();
         let (by_input, by_recurrent, by_bias) = (parents.next(), parents.next(), parents.next());
         if let Some(node) = by_input.flatten() {
-            let shape = [result.inputs.len() / width, width];
-            let values = TensorData::new(result.inputs, shape);
-            gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
+            gradients.register::<Flex>(node.id, gates);
         }
         if let Some(node) = by_recurrent.flatten() {
             let values = TensorData::new(result.recurrent, shape);

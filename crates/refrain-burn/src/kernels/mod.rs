@@ -7,6 +7,7 @@ mod composed;
 mod conv2d;
 mod flex;
 mod functions;
+mod panels;
 mod pool2d;
 mod product;
 mod recurrence;
@@ -75,6 +76,8 @@ pub(crate) fn recurrence(
     bias: Option<Tensor<1>>,
     recurrence: &Recurrence,
 ) -> Tensor<2> {
-    flex::recurrence(&x, &recurrent, bias.as_ref(), recurrence)
-        .unwrap_or_else(|| composed::recurrence(x, recurrent, bias, recurrence))
+    match flex::place_of_recurrence(&x, &recurrent, bias.as_ref(), recurrence) {
+        Some(at) => flex::recurrence(at, x, recurrent, bias, recurrence),
+        None => composed::recurrence(x, recurrent, bias, recurrence),
+    }
 }

@@ -5,6 +5,8 @@
 
 #![expect(unsafe_code, reason = "`gemm` takes pointers; `multiply` checks what it is given")]
 
+use std::ops::Range;
+
 use burn::backend::flex::FlexTensor;
 use rayon::current_num_threads;
 
@@ -38,6 +40,16 @@ impl<'a> Matrix<'a> {
         let [rows, columns] = [0, 1].map(|axis| layout.shape()[axis]);
         let strides = [0, 1].map(|axis| layout.strides()[axis]);
         Self { values: tensor.storage(), start: layout.start_offset(), rows, columns, strides }
+    }
+
+    /// Some columns; nothing is moved.
+    ///
+    /// # Panics
+    /// When it has not so many.
+    pub(super) fn columns(self, columns: Range<usize>) -> Self {
+        assert!(columns.end <= self.columns, "columns of a matrix");
+        let start = self.start.strict_add_signed(columns.start as isize * self.strides[1]);
+        Self { start, columns: columns.len(), ..self }
     }
 
     /// The transposed matrix; nothing is moved.

@@ -1,16 +1,23 @@
 //! Recurrent layers on the CPU: all steps in one operation, with a backward pass through all of them.
 //!
-//! One matrix product a step and one for the gradient of the recurrent kernel; what lies between two
-//! of them is one pass over the gates. Values are `[samples, steps, ..]`.
+//! A thread takes some samples through all steps: a product of matrices and a pass over the gates
+//! each. The gradient of the recurrent kernel is one product at the end. Values are
+//! `[samples, steps, ..]`.
+
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::functions::{sigmoid, tanh};
+use super::panels::{Panels, Spacing};
 use super::product::{Matrix, multiply};
 use super::transpose::transposed;
 use crate::activation::Activation;
 use crate::simd;
+
+/// Fewer multiplications than this are not worth a second thread.
+const PER_TASK: usize = 1 << 20;
 
 /// What a recurrent layer does from one step to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +41,23 @@ impl Cell {
         }
     }
 
-    /// How many numbers of each unit the backward pass needs.
-    pub(crate) fn saved(self) -> usize {
+    /// How many numbers of each unit the backward pass needs beside the gates and outputs.
+    pub(crate) fn extra(self) -> usize {
         match self {
-            // The gates, the state and its tanh.
-            Self::Lstm => 6,
-            // The gates, and the candidate's recurrent part.
-            Self::Gru { .. } => 4,
-            Self::Simple => 1,
+            // The state and its tanh.
+            Self::Lstm => 2,
+            // The candidate's recurrent part.
+            Self::Gru { .. } => 1,
+            Self::Simple => 0,
         }
+    }
+
+    /// The columns of the recurrent product that are added to the gates, and those that are not: the
+    /// candidate's of a GRU, which the reset gate multiplies first.
+    fn columns(self, units: usize) -> [Range<usize>; 2] {
+        let width = self.gates() * units;
+        let added = if matches!(self, Self::Gru { .. }) { 2 * units } else { width };
+        [0..added, added..width]
     }
 }
 
@@ -55,16 +70,16 @@ pub(crate) struct Recurrence {
     pub recurrent_activation: Activation,
 }
 
-/// What the backward pass needs.
-#[derive(Clone, Debug)]
-pub(super) struct Trace {
-    saved: Vec<f32>,
-    outputs: Vec<f32>,
+/// What the forward pass gives beside the gates.
+pub(super) struct Outputs {
+    /// `[samples, steps, units]`.
+    pub outputs: Vec<f32>,
+    /// What else the backward pass needs.
+    pub extra: Vec<f32>,
 }
 
-/// The gradients by the inputs, the recurrent kernel and the recurrent bias.
+/// The gradients by the recurrent kernel and the recurrent bias.
 pub(super) struct Gradients {
-    pub inputs: Vec<f32>,
     pub recurrent: Vec<f32>,
     pub bias: Vec<f32>,
 }
@@ -82,123 +97,119 @@ impl Recurrence {
             }
     }
 
-    /// The outputs of all steps: `x` `[samples, steps, gates × units]` in, `[samples, steps, units]`
-    /// out. `bias` is added to the recurrent product.
-    pub(super) fn forward(&self, x: &[f32], recurrent: &[f32], bias: &[f32]) -> Trace {
+    /// All steps. `gates` `[samples, steps, gates × units]` holds the inputs, and then the gates.
+    /// `bias` is added to the recurrent product.
+    pub(super) fn forward(&self, gates: &mut [f32], recurrent: &[f32], bias: &[f32]) -> Outputs {
         let Self { cell, steps, .. } = *self;
         let [units, width] = sizes(cell, recurrent);
-        let samples = x.len() / (steps * width);
+        let samples = gates.len() / (steps * width);
         let mut outputs = vec![0.0; samples * steps * units];
-        let mut saved = vec![0.0; samples * steps * units * cell.saved()];
-        let mut states = vec![0.0; samples * units];
-        let mut last = vec![0.0; samples * units];
-        let mut products = vec![0.0; samples * width];
-        for step in 0..steps {
-            if step > 0 {
-                products = multiply(
-                    Matrix::new(&last, samples, units),
-                    Matrix::new(recurrent, units, width),
-                );
-            }
-            (outputs.par_chunks_mut(steps * units))
-                .zip(saved.par_chunks_mut(steps * units * cell.saved()))
-                .zip(states.par_chunks_mut(units))
-                .zip(last.par_chunks_mut(units))
-                .zip(products.par_chunks_mut(width))
-                .zip(x.par_chunks(steps * width))
-                .with_min_len(samples_at_once(width))
-                .for_each(|(((((outputs, saved), state), last), product), x)| {
-                    let x = &x[step * width..][..width];
-                    let saved = &mut saved[step * units * cell.saved()..][..units * cell.saved()];
-                    simd::dispatch(Forward { cell, x, product, bias, state, last, saved });
-                    outputs[step * units..][..units].copy_from_slice(last);
-                });
-        }
-        Trace { saved, outputs }
+        let mut extra = vec![0.0; outputs.len() * cell.extra()];
+        let products = cell.columns(units).map(|of| Panels::new(recurrent, width, of));
+        let each = samples_each(samples, steps * units * width);
+        let mut rest = &mut extra[..];
+        let parts = outputs.chunks_mut(each * steps * units);
+        let tasks = parts.zip(gates.chunks_mut(each * steps * width)).map(|(outputs, gates)| {
+            let extra = split_off(&mut rest, outputs.len() * cell.extra());
+            let (recurrence, products) = (self, &products);
+            ForwardTask { recurrence, units, products, bias, gates, outputs, extra }
+        });
+        run(tasks.collect());
+        Outputs { outputs, extra }
     }
 
-    /// The gradients, from those of the outputs.
-    pub(super) fn backward(&self, trace: &Trace, recurrent: &[f32], gradient: &[f32]) -> Gradients {
+    /// The gradients, from those of the outputs and what the forward pass gave. In the place of the
+    /// gates come the gradients of the inputs.
+    pub(super) fn backward(
+        &self,
+        gates: &mut [f32],
+        outputs: &[f32],
+        mut extra: Vec<f32>,
+        recurrent: &[f32],
+        gradient: &[f32],
+    ) -> Gradients {
         let Self { cell, steps, .. } = *self;
         let [units, width] = sizes(cell, recurrent);
-        let samples = gradient.len() / (steps * units);
-        let size = units * cell.saved();
-        // Once, and not in each of the products.
+        let samples = outputs.len() / (steps * units);
         let transposed = transposed(recurrent, units);
-        let mut by_inputs = vec![0.0; samples * steps * width];
-        let mut by_products = vec![0.0; samples * steps * width];
-        let mut by_state = vec![0.0; samples * units];
-        let mut by_output = vec![0.0; samples * units];
-        let mut by_product = vec![0.0; samples * width];
-        let nothing = vec![0.0; size];
-        for step in (0..steps).rev() {
-            (by_inputs.par_chunks_mut(steps * width))
-                .zip(by_products.par_chunks_mut(steps * width))
-                .zip(by_state.par_chunks_mut(units))
-                .zip(by_output.par_chunks_mut(units))
-                .zip(by_product.par_chunks_mut(width))
-                .zip(gradient.par_chunks(steps * units))
-                .zip(trace.saved.par_chunks(steps * size))
-                .zip(trace.outputs.par_chunks(steps * units))
-                .with_min_len(samples_at_once(width))
-                .for_each(|(row, outputs)| {
-                    let (row, saved) = row;
-                    let (row, gradient) = row;
-                    let ((((by_input, by_products), by_state), by_output), by_product) = row;
-                    let (saved_before, before) = match step.checked_sub(1) {
-                        Some(before) => {
-                            (&saved[before * size..][..size], &outputs[before * units..][..units])
-                        }
-                        None => (&nothing[..], &nothing[..units]),
-                    };
-                    for (sum, gradient) in by_output.iter_mut().zip(&gradient[step * units..]) {
-                        *sum += gradient;
-                    }
-                    simd::dispatch(Backward {
-                        cell,
-                        saved: &saved[step * size..][..size],
-                        saved_before,
-                        before,
-                        by_output,
-                        by_state,
-                        by_input: &mut by_input[step * width..][..width],
-                        by_product,
-                    });
-                    by_products[step * width..][..width].copy_from_slice(by_product);
-                });
-            if step > 0 {
-                let by_product = Matrix::new(&by_product, samples, width);
-                let back = multiply(by_product, Matrix::new(&transposed, width, units));
-                by_output.iter_mut().zip(back).for_each(|(sum, back)| *sum += back);
-            }
+        let columns = cell.columns(units);
+        let products = columns.clone().map(|of| {
+            let rows = &transposed[of.start * units..of.end * units];
+            Panels::new(rows, units, 0..units)
+        });
+        let mut biases = vec![0.0; samples * width];
+        let each = samples_each(samples, steps * units * width);
+        let mut rest = &mut extra[..];
+        let parts = outputs.chunks(each * steps * units).zip(gradient.chunks(each * steps * units));
+        let parts = parts.zip(gates.chunks_mut(each * steps * width));
+        let tasks = parts.zip(biases.chunks_mut(each * width)).map(|(part, biases)| {
+            let ((outputs, gradient), gates) = part;
+            let extra = split_off(&mut rest, outputs.len() * cell.extra());
+            let (recurrence, products) = (self, &products);
+            BackwardTask { recurrence, units, products, outputs, gradient, gates, extra, biases }
+        });
+        run(tasks.collect());
+
+        let rows = samples * steps;
+        let before = steps_before(outputs, steps, units);
+        let before = Matrix::new(&before, rows, units).transposed();
+        let [added, apart] = columns;
+        let by_gates = Matrix::new(gates, rows, width).columns(added);
+        let mut by_recurrent = multiply(before, by_gates);
+        if !apart.is_empty() {
+            let by_extra = multiply(before, Matrix::new(&extra, rows, apart.len()));
+            by_recurrent = side_by_side(&by_recurrent, &by_extra, units);
         }
-        let mut before = vec![0.0; samples * steps * units];
-        let rows = before.chunks_exact_mut(steps * units);
-        for (before, outputs) in rows.zip(trace.outputs.chunks_exact(steps * units)) {
-            before[units..].copy_from_slice(&outputs[..(steps - 1) * units]);
-        }
+        // In the order of the samples, on any number of threads.
         let mut bias = vec![0.0; width];
-        for row in by_products.chunks_exact(width) {
+        for row in biases.chunks_exact(width) {
             bias.iter_mut().zip(row).for_each(|(sum, gradient)| *sum += gradient);
         }
-        let rows = samples * steps;
-        let recurrent = multiply(
-            Matrix::new(&before, rows, units).transposed(),
-            Matrix::new(&by_products, rows, width),
-        );
-        Gradients { inputs: by_inputs, recurrent, bias }
+        Gradients { recurrent: by_recurrent, bias }
     }
 }
 
-impl Trace {
-    pub(super) fn outputs(&self) -> &[f32] {
-        &self.outputs
+/// Samples of one task, each of which takes so many multiplications.
+///
+/// Samples know nothing of each other: a thread takes some through all steps, and waits for no other
+/// between two of them.
+fn samples_each(samples: usize, work: usize) -> usize {
+    let most = match rayon::current_num_threads() {
+        1 => 1,
+        threads => 2 * threads,
+    };
+    let tasks = (samples.saturating_mul(work) / PER_TASK).clamp(1, most);
+    samples.div_ceil(tasks).max(1)
+}
+
+fn run<T: WithSimd<Output = ()> + Send>(tasks: Vec<T>) {
+    match tasks.len() {
+        0 | 1 => tasks.into_iter().for_each(simd::dispatch),
+        _ => tasks.into_par_iter().for_each(simd::dispatch),
     }
 }
 
-/// Less than this is not worth another thread.
-fn samples_at_once(width: usize) -> usize {
-    (1_usize << 14).div_ceil(width)
+fn split_off<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    let (part, behind) = std::mem::take(rest).split_at_mut(len);
+    *rest = behind;
+    part
+}
+
+/// For each step the outputs of the step before; of the first, 0.
+fn steps_before(outputs: &[f32], steps: usize, units: usize) -> Vec<f32> {
+    let mut before = vec![0.0; outputs.len()];
+    let rows = before.chunks_exact_mut(steps * units).zip(outputs.chunks_exact(steps * units));
+    for (before, outputs) in rows {
+        before[units..].copy_from_slice(&outputs[..(steps - 1) * units]);
+    }
+    before
+}
+
+/// The columns of two matrices with as many rows as one.
+fn side_by_side(left: &[f32], right: &[f32], rows: usize) -> Vec<f32> {
+    let rows_of = |matrix: &'_ [f32]| matrix.len() / rows;
+    let pairs = left.chunks_exact(rows_of(left)).zip(right.chunks_exact(rows_of(right)));
+    pairs.flat_map(|(left, right)| left.iter().chain(right).copied()).collect()
 }
 
 /// Units, and their gates, of a recurrent kernel `[units, gates × units]`.
@@ -207,15 +218,80 @@ fn sizes(cell: Cell, recurrent: &[f32]) -> [usize; 2] {
     [units, units * cell.gates()]
 }
 
-/// One step of one sample.
+/// Some samples, forward.
+struct ForwardTask<'a> {
+    recurrence: &'a Recurrence,
+    units: usize,
+    /// With the recurrent kernel: what is added to the gates, and the rest.
+    products: &'a [Panels; 2],
+    bias: &'a [f32],
+    gates: &'a mut [f32],
+    outputs: &'a mut [f32],
+    extra: &'a mut [f32],
+}
+
+impl WithSimd for ForwardTask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { recurrence, units, products: [to_gates, to_extra], bias, .. } = self;
+        let Self { gates, outputs, extra, .. } = self;
+        let Recurrence { cell, steps, .. } = *recurrence;
+        let (width, size) = (units * cell.gates(), units * cell.extra());
+        let samples = outputs.len() / (steps * units);
+        let spacing = |stride: usize| Spacing { rows: samples, stride: steps * stride };
+        let nothing = vec![0.0; units.max(size)];
+        for step in 0..steps {
+            if !bias.is_empty() {
+                // The candidate's bias is part of what the reset gate multiplies.
+                let [added, apart] = cell.columns(units);
+                for sample in 0..samples {
+                    let at = sample * steps + step;
+                    add(&mut gates[at * width..][..width], &bias[added.clone()]);
+                    add(&mut extra[at * size..][..size], &bias[apart.clone()]);
+                }
+            }
+            if let Some(before) = step.checked_sub(1) {
+                let outputs = (&outputs[before * units..], spacing(units));
+                to_gates.add_product(simd, outputs, (&mut gates[step * width..], spacing(width)));
+                to_extra.add_product(simd, outputs, (&mut extra[step * size..], spacing(size)));
+            }
+            for sample in 0..samples {
+                let at = sample * steps + step;
+                let (extra_past, extra) = extra.split_at_mut(at * size);
+                let (past, output) = outputs.split_at_mut(at * units);
+                let (extra_before, before) = match step {
+                    0 => (&nothing[..size], &nothing[..units]),
+                    _ => (&extra_past[(at - 1) * size..], &past[(at - 1) * units..]),
+                };
+                simd.vectorize(Forward {
+                    cell,
+                    before,
+                    extra_before,
+                    gates: &mut gates[at * width..][..width],
+                    extra: &mut extra[..size],
+                    output: &mut output[..units],
+                });
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f32], values: &[f32]) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+}
+
+/// One step of one sample, behind the product.
 struct Forward<'a> {
     cell: Cell,
-    x: &'a [f32],
-    product: &'a mut [f32],
-    bias: &'a [f32],
-    state: &'a mut [f32],
-    last: &'a mut [f32],
-    saved: &'a mut [f32],
+    /// Of the step before.
+    before: &'a [f32],
+    extra_before: &'a [f32],
+    gates: &'a mut [f32],
+    extra: &'a mut [f32],
+    output: &'a mut [f32],
 }
 
 impl WithSimd for Forward<'_> {
@@ -223,55 +299,105 @@ impl WithSimd for Forward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { cell, x, product, bias, state, last, saved } = self;
-        let units = last.len();
-        product.iter_mut().zip(bias).for_each(|(product, bias)| *product += bias);
+        let Self { cell, before, extra_before, gates, extra, output } = self;
+        let units = output.len();
         match cell {
             Cell::Lstm => {
-                let (gates, states) = saved.split_at_mut(4 * units);
-                for ((gate, x), product) in gates.iter_mut().zip(x).zip(&*product) {
-                    *gate = x + product;
-                }
                 gates[..2 * units].iter_mut().for_each(|gate| *gate = sigmoid(*gate));
                 gates[2 * units..3 * units].iter_mut().for_each(|gate| *gate = tanh(*gate));
                 gates[3 * units..].iter_mut().for_each(|gate| *gate = sigmoid(*gate));
-                let [input, forget, candidate, output] = parts(gates, units);
-                let (kept, squashed) = states.split_at_mut(units);
-                for (((state, input), forget), candidate) in
-                    state.iter_mut().zip(input).zip(forget).zip(candidate)
+                let [input, forget, candidate, gate] = parts(gates, units);
+                let (state, squashed) = extra.split_at_mut(units);
+                for ((((state, input), forget), candidate), before) in
+                    state.iter_mut().zip(input).zip(forget).zip(candidate).zip(extra_before)
                 {
-                    *state = forget * *state + input * candidate;
+                    *state = forget * before + input * candidate;
                 }
-                kept.copy_from_slice(state);
                 for (squashed, state) in squashed.iter_mut().zip(&*state) {
                     *squashed = tanh(*state);
                 }
-                for ((last, output), squashed) in last.iter_mut().zip(output).zip(&*squashed) {
-                    *last = output * squashed;
+                for ((output, gate), squashed) in output.iter_mut().zip(gate).zip(&*squashed) {
+                    *output = gate * squashed;
                 }
             }
             Cell::Gru { .. } => {
-                let (gates, recurrent) = saved.split_at_mut(3 * units);
-                for ((gate, x), product) in gates[..2 * units].iter_mut().zip(x).zip(&*product) {
-                    *gate = sigmoid(x + product);
-                }
-                recurrent.copy_from_slice(&product[2 * units..]);
                 let (update_reset, candidate) = gates.split_at_mut(2 * units);
+                update_reset.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
                 let (update, reset) = update_reset.split_at(units);
-                for (((candidate, x), reset), recurrent) in
-                    candidate.iter_mut().zip(&x[2 * units..]).zip(reset).zip(&*recurrent)
+                for ((candidate, reset), recurrent) in candidate.iter_mut().zip(reset).zip(&*extra)
                 {
-                    *candidate = tanh(x + reset * recurrent);
+                    *candidate = tanh(*candidate + reset * recurrent);
                 }
-                for ((last, update), candidate) in last.iter_mut().zip(update).zip(&*candidate) {
-                    *last = update * *last + (1.0 - update) * candidate;
+                for (((output, update), candidate), before) in
+                    output.iter_mut().zip(update).zip(&*candidate).zip(before)
+                {
+                    *output = update * before + (1.0 - update) * candidate;
                 }
             }
             Cell::Simple => {
-                for ((last, x), product) in last.iter_mut().zip(x).zip(&*product) {
-                    *last = tanh(x + product);
-                }
-                saved.copy_from_slice(last);
+                gates.iter_mut().for_each(|gate| *gate = tanh(*gate));
+                output.copy_from_slice(gates);
+            }
+        }
+    }
+}
+
+/// Some samples, backward.
+struct BackwardTask<'a> {
+    recurrence: &'a Recurrence,
+    units: usize,
+    /// With the transposed recurrent kernel, as forward.
+    products: &'a [Panels; 2],
+    outputs: &'a [f32],
+    gradient: &'a [f32],
+    /// Gradients come in the place of both.
+    gates: &'a mut [f32],
+    extra: &'a mut [f32],
+    /// Of each sample.
+    biases: &'a mut [f32],
+}
+
+impl WithSimd for BackwardTask<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { recurrence, units, products: [by_gates, by_extra], outputs, .. } = self;
+        let Self { gradient, gates, extra, biases, .. } = self;
+        let Recurrence { cell, steps, .. } = *recurrence;
+        let (width, size) = (units * cell.gates(), units * cell.extra());
+        let samples = biases.len() / width;
+        let spacing = |stride: usize| Spacing { rows: samples, stride: steps * stride };
+        let mut by_state = vec![0.0; samples * units];
+        let mut by_output = vec![0.0; samples * units];
+        let nothing = vec![0.0; units.max(size)];
+        for step in (0..steps).rev() {
+            for sample in 0..samples {
+                let at = sample * steps + step;
+                let (extra_past, extra) = extra.split_at_mut(at * size);
+                let (extra_before, before) = match step {
+                    0 => (&nothing[..size], &nothing[..units]),
+                    _ => (&extra_past[(at - 1) * size..], &outputs[(at - 1) * units..][..units]),
+                };
+                simd.vectorize(Backward {
+                    cell,
+                    before,
+                    extra_before,
+                    gradient: &gradient[at * units..][..units],
+                    by_output: &mut by_output[sample * units..][..units],
+                    by_state: &mut by_state[sample * units..][..units],
+                    gates: &mut gates[at * width..][..width],
+                    extra: &mut extra[..size],
+                    bias: &mut biases[sample * width..][..width],
+                });
+            }
+            if step > 0 {
+                let by_output = &mut by_output[..];
+                let target = Spacing { rows: samples, stride: units };
+                let gates = (&gates[step * width..], spacing(width));
+                by_gates.add_product(simd, gates, (by_output, target));
+                let extra = (&extra[step * size..], spacing(size));
+                by_extra.add_product(simd, extra, (by_output, target));
             }
         }
     }
@@ -280,17 +406,21 @@ impl WithSimd for Forward<'_> {
 /// One step of one sample, backwards.
 struct Backward<'a> {
     cell: Cell,
-    saved: &'a [f32],
     /// Of the step before.
-    saved_before: &'a [f32],
-    /// The output of the step before.
     before: &'a [f32],
-    /// In: by the output of this step. Out: by that of the step before, but for the product.
+    extra_before: &'a [f32],
+    gradient: &'a [f32],
+    /// In: by the output of this step, but for `gradient`. Out: by that of the step before, but for
+    /// the products.
     by_output: &'a mut [f32],
     /// By the state, which an LSTM alone has.
     by_state: &'a mut [f32],
-    by_input: &'a mut [f32],
-    by_product: &'a mut [f32],
+    /// Out: the gradients by the inputs.
+    gates: &'a mut [f32],
+    /// Out: those by what of the product is not added to the gates.
+    extra: &'a mut [f32],
+    /// The gradients by the product are added to it.
+    bias: &'a mut [f32],
 }
 
 impl WithSimd for Backward<'_> {
@@ -298,58 +428,62 @@ impl WithSimd for Backward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { cell, saved, saved_before, before, by_output, by_state, by_input, by_product } =
-            self;
+        let Self { cell, before, extra_before, gradient, by_output, by_state, .. } = self;
+        let Self { gates, extra, bias, .. } = self;
         let units = before.len();
+        let (by_output, gradient) = (&mut by_output[..units], &gradient[..units]);
         match cell {
             Cell::Lstm => {
-                let [input, forget, candidate, output, _, squashed] = parts(saved, units);
-                let state_before = &saved_before[4 * units..][..units];
-                let (by_gate_input, rest) = by_input.split_at_mut(units);
-                let (by_forget, rest) = rest.split_at_mut(units);
-                let (by_candidate, by_gate_output) = rest.split_at_mut(units);
-                let by_gate_output = &mut by_gate_output[..units];
-                let (by_output, by_state) = (&mut by_output[..units], &mut by_state[..units]);
-                let by_candidate = &mut by_candidate[..units];
+                let [state_before, _] = parts(extra_before, units);
+                let [_, squashed] = parts(extra, units);
+                let by_state = &mut by_state[..units];
+                let (input, rest) = gates.split_at_mut(units);
+                let (forget, rest) = rest.split_at_mut(units);
+                let (candidate, output) = rest.split_at_mut(units);
+                let (candidate, output) = (&mut candidate[..units], &mut output[..units]);
                 for i in 0..units {
+                    let by_this_output = by_output[i] + gradient[i];
                     let squash = 1.0 - squashed[i] * squashed[i];
-                    let by_this = by_state[i] + by_output[i] * output[i] * squash;
-                    by_gate_output[i] = by_output[i] * squashed[i] * output[i] * (1.0 - output[i]);
-                    by_gate_input[i] = by_this * candidate[i] * input[i] * (1.0 - input[i]);
-                    by_forget[i] = by_this * state_before[i] * forget[i] * (1.0 - forget[i]);
-                    by_candidate[i] = by_this * input[i] * (1.0 - candidate[i] * candidate[i]);
+                    let by_this = by_state[i] + by_this_output * output[i] * squash;
                     by_state[i] = by_this * forget[i];
                     by_output[i] = 0.0;
+                    let by_input = by_this * candidate[i] * input[i] * (1.0 - input[i]);
+                    candidate[i] = by_this * input[i] * (1.0 - candidate[i] * candidate[i]);
+                    input[i] = by_input;
+                    forget[i] = by_this * state_before[i] * forget[i] * (1.0 - forget[i]);
+                    output[i] = by_this_output * squashed[i] * output[i] * (1.0 - output[i]);
                 }
-                by_product.copy_from_slice(by_input);
+                add(bias, gates);
             }
             Cell::Gru { .. } => {
-                let [update, reset, candidate, recurrent] = parts(saved, units);
-                let (by_update, rest) = by_input.split_at_mut(units);
-                let (by_reset, by_candidate) = rest.split_at_mut(units);
-                let by_candidate = &mut by_candidate[..units];
-                let by_output = &mut by_output[..units];
+                let extra = &mut extra[..units];
+                let (update, rest) = gates.split_at_mut(units);
+                let (reset, candidate) = rest.split_at_mut(units);
+                let candidate = &mut candidate[..units];
                 for i in 0..units {
+                    let by_this = by_output[i] + gradient[i];
                     let squash = 1.0 - candidate[i] * candidate[i];
-                    let by_squashed = by_output[i] * (1.0 - update[i]) * squash;
-                    by_update[i] =
-                        by_output[i] * (before[i] - candidate[i]) * update[i] * (1.0 - update[i]);
-                    by_reset[i] = by_squashed * recurrent[i] * reset[i] * (1.0 - reset[i]);
-                    by_candidate[i] = by_squashed;
-                    by_output[i] *= update[i];
+                    let by_squashed = by_this * (1.0 - update[i]) * squash;
+                    by_output[i] = by_this * update[i];
+                    update[i] =
+                        by_this * (before[i] - candidate[i]) * update[i] * (1.0 - update[i]);
+                    candidate[i] = by_squashed;
+                    let by_recurrent = by_squashed * reset[i];
+                    reset[i] = by_squashed * extra[i] * reset[i] * (1.0 - reset[i]);
+                    extra[i] = by_recurrent;
                 }
-                by_product.copy_from_slice(by_input);
-                let by_recurrent = &mut by_product[2 * units..];
-                by_recurrent.iter_mut().zip(reset).for_each(|(by, reset)| *by *= reset);
+                let (of_gates, of_extra) = bias.split_at_mut(2 * units);
+                add(of_gates, gates);
+                add(of_extra, extra);
             }
             Cell::Simple => {
-                for ((by_input, by_output), last) in
-                    by_input.iter_mut().zip(by_output.iter_mut()).zip(saved)
+                for ((gate, by_output), gradient) in
+                    gates.iter_mut().zip(by_output.iter_mut()).zip(gradient)
                 {
-                    *by_input = *by_output * (1.0 - last * last);
+                    *gate = (*by_output + gradient) * (1.0 - *gate * *gate);
                     *by_output = 0.0;
                 }
-                by_product.copy_from_slice(by_input);
+                add(bias, gates);
             }
         }
     }

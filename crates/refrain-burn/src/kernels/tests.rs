@@ -279,6 +279,57 @@ fn bits_depend_on_the_number_of_threads_alone() {
 }
 
 #[test]
+fn recurrent_bits_are_those_of_one_thread() {
+    let (samples, steps, units) = (41, 9, 70);
+    let mut rng = ChaCha8Rng::seed_from_u64(10);
+    for cell in [Cell::Lstm, Cell::Gru { reset_after: true }, Cell::Simple] {
+        let recurrence = Recurrence {
+            cell,
+            steps,
+            activation: Activation::Tanh,
+            recurrent_activation: Activation::Sigmoid,
+        };
+        let width = units * cell.gates();
+        let x = random(&mut rng, samples * steps * width);
+        let recurrent = random(&mut rng, units * width);
+        let bias = random(&mut rng, width);
+        let upstream = random(&mut rng, samples * steps * units);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut gates = x.clone();
+                let forward = recurrence.forward(&mut gates, &recurrent, &bias);
+                let (outputs, extra) = (forward.outputs, forward.extra);
+                let back = recurrence.backward(&mut gates, &outputs, extra, &recurrent, &upstream);
+                (outputs, gates, back.recurrent, back.bias)
+            })
+        };
+        let single = run(1);
+        for threads in [2, 3, 8] {
+            assert!(run(threads) == single, "{threads} threads, {cell:?}");
+        }
+    }
+}
+
+/// The inputs are written over, but not where somebody else still has them.
+#[test]
+fn inputs_that_others_have_stay() {
+    let device = Device::flex();
+    let recurrence = Recurrence {
+        cell: Cell::Lstm,
+        steps: 3,
+        activation: Activation::Tanh,
+        recurrent_activation: Activation::Sigmoid,
+    };
+    let x = Tensor::<2>::ones([6, 20], &device);
+    let recurrent = Tensor::ones([5, 20], &device);
+    assert!(flex::place_of_recurrence(&x, &recurrent, None, &recurrence).is_some());
+    let run = || super::recurrence(x.clone(), recurrent.clone(), None, &recurrence);
+    let outputs = floats(&run());
+    assert_eq!((floats(&x), floats(&run())), (vec![1.0; 120], outputs));
+}
+
+#[test]
 fn no_samples_are_no_error() {
     let windows = windows(2, [4, 4], [3, 3], [1, 1], [1, 1], [(0, 0); 2]).unwrap();
     let conv = Conv2d { windows, filters: 3, groups: 1, relu: true, pool: None };
@@ -339,7 +390,8 @@ fn check_recurrence(
         let recurrent = Tensor::<2>::from_data(recurrent.clone(), &device).require_grad();
         let bias = bias.clone().map(|bias| Tensor::<1>::from_data(bias, &device).require_grad());
         let output = if ours {
-            flex::recurrence(&x, &recurrent, bias.as_ref(), &recurrence).unwrap()
+            flex::place_of_recurrence(&x, &recurrent, bias.as_ref(), &recurrence).unwrap();
+            super::recurrence(x.clone(), recurrent.clone(), bias.clone(), &recurrence)
         } else {
             composed::recurrence(x.clone(), recurrent.clone(), bias.clone(), &recurrence)
         };

@@ -387,11 +387,11 @@ pub(crate) struct RecurrentLayer<const B: usize> {
 }
 
 impl<const B: usize> RecurrentLayer<B> {
-    /// Numbers that a training step keeps of each sample: what the gates are made of, what the
-    /// backward pass of each step needs, and the outputs, twice.
+    /// Numbers that a training step keeps of each sample: the gates, what else the backward pass of
+    /// each step needs, and the outputs, twice.
     pub(super) fn kept(&self) -> usize {
         let [units, width] = self.recurrent_kernel.lazy_shape().dims();
-        let of_step = width.saturating_add(units.saturating_mul(self.recurrence.cell.saved() + 2));
+        let of_step = width.saturating_add(units.saturating_mul(self.recurrence.cell.extra() + 2));
         of_step.saturating_mul(self.recurrence.steps)
     }
 

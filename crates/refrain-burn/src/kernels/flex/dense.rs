@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::super::product::{Matrix, multiply};
 use super::super::transpose::transposed;
-use super::{Place, Tracked, place};
+use super::{Place, Tracked, place, plain, with_node};
 use crate::simd;
 
 /// Fewer elements than this are not worth a second thread.
@@ -35,17 +35,13 @@ pub(in crate::kernels) fn dense(
     let (x, weight, bias) = (x.clone(), weight.clone(), bias.cloned());
     match at {
         Place::Plain => {
-            let x = x.try_into_primitive::<Flex>().ok()?;
-            let weight = weight.try_into_primitive::<Flex>().ok()?;
-            let bias = bias.map(|bias| bias.try_into_primitive::<Flex>()).transpose().ok()?;
+            let (x, weight, bias) = (plain(x), plain(weight), bias.map(plain));
             let output = forward(&x, &weight, bias.as_ref(), relu);
             Some(Tensor::from_primitive::<Flex>(output))
         }
         Place::Autodiff => {
-            let (x, x_node) = x.try_into_primitive::<Tracked>().ok()?.into_parts();
-            let (weight, weight_node) = weight.try_into_primitive::<Tracked>().ok()?.into_parts();
-            let bias = bias.map(|bias| bias.try_into_primitive::<Tracked>()).transpose().ok()?;
-            Some(match bias.map(|bias| bias.into_parts()) {
+            let ((x, x_node), (weight, weight_node)) = (with_node(x), with_node(weight));
+            Some(match bias.map(with_node) {
                 Some((bias, bias_node)) => {
                     tracked(x, weight, Some(&bias), [x_node, weight_node, bias_node], relu)
                 }
