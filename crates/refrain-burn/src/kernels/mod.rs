@@ -68,16 +68,30 @@ pub(crate) fn average_pool2d(x: Tensor<2>, windows: &Windows) -> Tensor<2> {
     composed::average_pool2d(x, windows)
 }
 
-/// The outputs of all steps, `[samples, steps × units]`, of inputs that were multiplied by the kernel:
-/// `[samples × steps, gates × units]`. `bias` is added to the recurrent product.
+/// The outputs of all steps, `[samples, steps × units]`, of a recurrent layer: `x` is
+/// `[samples × steps, features]`. `biases` has a row for the product with the kernel, and maybe one for
+/// that with the recurrent kernel.
 pub(crate) fn recurrence(
     x: Tensor<2>,
+    kernel: Tensor<2>,
     recurrent: Tensor<2>,
-    bias: Option<Tensor<1>>,
+    biases: Option<Tensor<2>>,
     recurrence: &Recurrence,
 ) -> Tensor<2> {
-    match flex::place_of_recurrence(&x, &recurrent, bias.as_ref(), recurrence) {
-        Some(at) => flex::recurrence(at, x, recurrent, bias, recurrence),
-        None => composed::recurrence(x, recurrent, bias, recurrence),
-    }
+    let [_, width] = kernel.dims();
+    let rows = biases.as_ref().map_or(0, |biases| biases.dims()[0]);
+    let row = |at: usize| {
+        let biases = biases.clone().filter(|_| at < rows);
+        biases.map(|biases| biases.narrow(0, at, 1).reshape([width]))
+    };
+    let (bias, recurrent_bias) = (row(0), row(1));
+    let at = flex::place_of_recurrence(&x, &recurrent, bias.as_ref(), recurrence);
+    let Some(at) = at else {
+        let x = dense(x, kernel, bias, false);
+        return composed::recurrence(x, recurrent, recurrent_bias, recurrence);
+    };
+    // Where both products are added, so may the bias be later: a pass less over all steps' inputs.
+    let later = rows == 1 && recurrence.cell.adds_products();
+    let (early, late) = if later { (None, bias) } else { (bias, recurrent_bias) };
+    flex::recurrence(at, dense(x, kernel, early, false), recurrent, late, recurrence)
 }

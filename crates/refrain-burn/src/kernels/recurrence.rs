@@ -52,11 +52,16 @@ impl Cell {
         }
     }
 
+    /// Whether all of the recurrent product is added to the product of the inputs.
+    pub(super) fn adds_products(self) -> bool {
+        !matches!(self, Self::Gru { .. })
+    }
+
     /// The columns of the recurrent product that are added to the gates, and those that are not: the
     /// candidate's of a GRU, which the reset gate multiplies first.
     fn columns(self, units: usize) -> [Range<usize>; 2] {
         let width = self.gates() * units;
-        let added = if matches!(self, Self::Gru { .. }) { 2 * units } else { width };
+        let added = if self.adds_products() { width } else { 2 * units };
         [0..added, added..width]
     }
 }

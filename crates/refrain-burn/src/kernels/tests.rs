@@ -323,8 +323,8 @@ fn inputs_that_others_have_stay() {
     };
     let x = Tensor::<2>::ones([6, 20], &device);
     let recurrent = Tensor::ones([5, 20], &device);
-    assert!(flex::place_of_recurrence(&x, &recurrent, None, &recurrence).is_some());
-    let run = || super::recurrence(x.clone(), recurrent.clone(), None, &recurrence);
+    let at = flex::place_of_recurrence(&x, &recurrent, None, &recurrence).unwrap();
+    let run = || flex::recurrence(at, x.clone(), recurrent.clone(), None, &recurrence);
     let outputs = floats(&run());
     assert_eq!((floats(&x), floats(&run())), (vec![1.0; 120], outputs));
 }
@@ -390,8 +390,9 @@ fn check_recurrence(
         let recurrent = Tensor::<2>::from_data(recurrent.clone(), &device).require_grad();
         let bias = bias.clone().map(|bias| Tensor::<1>::from_data(bias, &device).require_grad());
         let output = if ours {
-            flex::place_of_recurrence(&x, &recurrent, bias.as_ref(), &recurrence).unwrap();
-            super::recurrence(x.clone(), recurrent.clone(), bias.clone(), &recurrence)
+            let at = flex::place_of_recurrence(&x, &recurrent, bias.as_ref(), &recurrence);
+            let (x, recurrent, bias) = (x.clone(), recurrent.clone(), bias.clone());
+            flex::recurrence(at.unwrap(), x, recurrent, bias, &recurrence)
         } else {
             composed::recurrence(x.clone(), recurrent.clone(), bias.clone(), &recurrence)
         };

@@ -406,15 +406,9 @@ impl<const B: usize> RecurrentLayer<B> {
             x.reshape([samples * steps, features])
         };
         let biases = self.bias.as_ref().map(|bias| bias.val().reshape([-1, width as i64]));
-        let row = |biases: &Tensor<2>, at| biases.clone().narrow(0, at, 1).reshape([width]);
-        let bias = biases.as_ref().map(|biases| row(biases, 0));
-        let recurrent_bias =
-            biases.filter(|biases| biases.dims()[0] == 2).map(|biases| row(&biases, 1));
-        // All steps' at once.
-        let x = kernels::dense(x, kernel, bias, false);
         let recurrent = self.recurrent_kernel.val();
         let [units, _] = recurrent.dims();
-        let outputs = kernels::recurrence(x, recurrent, recurrent_bias, &self.recurrence);
+        let outputs = kernels::recurrence(x, kernel, recurrent, biases, &self.recurrence);
         if self.return_sequences { outputs } else { outputs.narrow(1, (steps - 1) * units, units) }
     }
 }

@@ -119,20 +119,17 @@ macro_rules! recurrent {
                 let [samples, steps, features] = sequences.dims();
                 let kernel = self.kernel.val();
                 let [_, width] = kernel.dims();
+                let biases = self.bias.val().reshape([-1, width as i64]);
                 let recurrent = self.recurrent_kernel.val();
                 let [units, _] = recurrent.dims();
-                let bias = self.bias.val().reshape([-1, width as i64]);
                 let rows = sequences.reshape([samples * steps, features]);
-                let row = |at| bias.clone().narrow(0, at, 1).reshape([width]);
-                let x = kernels::dense(rows, kernel, Some(row(0)), false);
-                let recurrent_bias = (bias.dims()[0] == 2).then(|| row(1));
                 let recurrence = Recurrence {
                     cell: $cell,
                     steps,
                     activation: Activation::Tanh,
                     recurrent_activation: Activation::Sigmoid,
                 };
-                kernels::recurrence(x, recurrent, recurrent_bias, &recurrence)
+                kernels::recurrence(rows, kernel, recurrent, Some(biases), &recurrence)
                     .reshape([samples, steps, units])
             }
         }
