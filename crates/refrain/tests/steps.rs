@@ -145,3 +145,139 @@ fn a_loss_of_vectors_is_refused_on_images() {
     let error = trains("'cosine_similarity'").unwrap_err();
     assert!(error.contains("takes vectors of the shape [outputs] or sequences of them"), "{error}");
 }
+
+/// A row with a number for each step, and the labels that are read off it: 1 where the number is above
+/// 0.6, 2 where it is below 0.3, nothing between.
+fn sequences(folder: &Path, last_row: &str) -> Vec<String> {
+    let mut text = "a,b,c,d,e,f,x,y,z\n".to_owned();
+    for row in 0..120 {
+        let numbers = [0, 1, 2, 3, 4, 5].map(|i| f64::from((row * 7 + i * i * 5) % 11) / 10.0);
+        let of = |number: f64| if number > 0.6 { 1 } else { i32::from(number < 0.3) * 2 };
+        let mut labels = numbers.map(of).to_vec();
+        labels.dedup();
+        labels.retain(|label| *label != 0);
+        labels.resize(6, 0);
+        let cells = numbers.iter().map(f64::to_string);
+        let labels = labels.iter().take(3).map(i32::to_string);
+        text += &format!("{}\n", cells.chain(labels).collect::<Vec<_>>().join(","));
+    }
+    text += last_row;
+    fs::write(folder.join("table.csv"), text).unwrap();
+    vec![
+        "data.target=['x', 'y', 'z']".into(),
+        "compile.metrics=[]".into(),
+        "compile.loss='ctc'".into(),
+    ]
+}
+
+const READER: &str = "{ type = 'reshape', target_shape = [6, 1] }, { type = 'lstm', units = 12, return_sequences = true }, { type = 'dense', units = 3 }";
+
+fn reader(folder: &Path, more: &[&str], last_row: &str) -> Recipe {
+    let mut changes = sequences(folder, last_row);
+    changes.extend(more.iter().map(|change| (*change).to_owned()));
+    recipe(folder, "{ type = 'dense', units = 2 }", "'mse'", "");
+    if !changes.iter().any(|change| change.starts_with("model.layers")) {
+        changes.push(format!("model.layers=[{READER}]"));
+    }
+    Recipe::load(&folder.join("steps.toml"), &changes).unwrap()
+}
+
+#[test]
+fn labels_are_read_off_sequences() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = reader(folder.path(), &[], "");
+    let data = recipe.load_data().unwrap();
+    let check = recipe.check(&data, folder.path()).unwrap();
+    assert!(check.check.findings.is_empty(), "{:?}", check.check.findings);
+    let mut trainer = recipe.trainer(&data).unwrap().console(Console::silent());
+    let history = trainer.fit(&data, recipe.fit(&data).verbose(0)).unwrap();
+    let losses: Vec<f64> = history.iter().filter_map(|(_, epoch)| epoch.get("val_loss")).collect();
+    assert!(losses[0] > 1.0 && losses[losses.len() - 1] < 0.1, "{losses:?}");
+}
+
+/// (changes, the last row of the table, code and words of the finding)
+#[test]
+fn what_cannot_be_read_off_sequences_is_found_before_training() {
+    let cases: [(&[&str], &str, &str, &str); 8] = [
+        (
+            &["model.layers=[{ type = 'dense', units = 3 }]"],
+            "",
+            "loss-mismatch",
+            "layer 1 `dense`, the last one, gives the shape [3], and loss `ctc` takes sequences of the shape [steps, classes]; let the recurrent layers have return_sequences = true",
+        ),
+        (
+            &[
+                "model.layers=[{ type = 'reshape', target_shape = [6, 1] }, { type = 'dense', units = 1 }]",
+            ],
+            "",
+            "loss-mismatch",
+            "an output for each class beside the blank",
+        ),
+        (
+            &[],
+            "0,0,0,0,0,0,1,3,0",
+            "loss-mismatch",
+            "label 3 of sample 120, place 1, is no class of the model's 3; allowed: whole numbers, 1..=2",
+        ),
+        (
+            &[],
+            "0,0,0,0,0,0,1,0,2",
+            "loss-mismatch",
+            "sample 120 has a 0 at place 1 and a label behind it",
+        ),
+        (
+            &[
+                "model.layers=[{ type = 'reshape', target_shape = [3, 2] }, { type = 'dense', units = 3 }]",
+            ],
+            "",
+            "loss-mismatch",
+            "the 3 labels of sample 3 need 4 steps, one each and a blank",
+        ),
+        (
+            &["compile.metrics=['accuracy']"],
+            "",
+            "metric-mismatch",
+            "metric `accuracy` compares each step with a target of its own",
+        ),
+        (
+            &["fit.class_weight={ 1 = 2.0 }"],
+            "",
+            "loss-mismatch",
+            "a sample has several labels; leave class_weight out",
+        ),
+        (
+            &[
+                "model.layers=[{ type = 'reshape', target_shape = [6, 1] }, { type = 'dense', units = 3, activation = 'softmax' }]",
+            ],
+            "",
+            "softmax-from-logits",
+            "ctc takes logits, and the last layer makes probabilities of them; leave the last layer's activation out",
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (changes, last_row, code, words) in cases {
+        let recipe = reader(folder.path(), changes, last_row);
+        let data = recipe.load_data().unwrap();
+        let check = recipe.check(&data, folder.path()).unwrap();
+        let [(finding, text)] = check.findings().collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(finding.code, code, "{text}");
+        assert!(text.contains(words), "no {words:?} in {text}");
+        assert_eq!(recipe.trainer(&data).is_err(), check.has_errors(), "{text}");
+    }
+    // What it has no option for, and what is no number.
+    let error = |change: &str, last_row: &str| {
+        let mut changes = sequences(folder.path(), last_row);
+        changes.push(change.to_owned());
+        let recipe = Recipe::load(&folder.path().join("steps.toml"), &changes);
+        recipe.and_then(|recipe| recipe.load_data()).map(|_| ()).unwrap_err().to_string()
+    };
+    for loss in ["ctc", "mse"] {
+        let unknown =
+            error(&format!("compile.loss={{ type = '{loss}', from_logits = false }}"), "");
+        assert!(unknown.contains("`from_logits`"), "{unknown}");
+    }
+    let metric = error("compile.metrics=['ctc']", "");
+    assert!(metric.contains("`ctc`"), "{metric}");
+    let text = error("compile.metrics=[]", "0,0,0,0,0,0,a,0,0");
+    assert!(text.contains("`a` is no number"), "{text}");
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Activation, Forward as _, LayerConfig, Loss, Sequential};
+use refrain_burn::{Activation, AnyLoss, Forward as _, LayerConfig, Loss, Sequential};
 use refrain_core::checkpoint::Checkpoints;
 use refrain_core::options::{Document, Section};
 use refrain_core::{
@@ -210,6 +210,11 @@ impl Recipe {
         let is_probability = matches!(closing, Some(Activation::Softmax | Activation::Sigmoid));
         let name = Loss::<Tensor<2>>::name(loss);
         let finding = match (takes_logits, is_probability) {
+            (true, true) if matches!(loss, AnyLoss::Ctc { .. }) => Finding::warning(
+                "softmax-from-logits",
+                format!("{name} takes logits, and the last layer makes probabilities of them"),
+            )
+            .fix("leave the last layer's activation out"),
             (true, true) => Finding::warning(
                 "softmax-from-logits",
                 format!(

@@ -395,7 +395,8 @@ impl Recipe {
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
         let output_shape = model.output_shape();
-        let metrics = self.compile.metrics_of(output_shape);
+        let metrics = self.compile.metrics_of(output_shape).map(|(metric, _)| metric);
+        let metrics: Vec<_> = metrics.collect();
         let loss = self.compile.loss_of(output_shape);
         let learner = BurnLearner::new(model, optimizer, loss);
         let mut trainer = Trainer::new(learner, rate).seed(self.seed);

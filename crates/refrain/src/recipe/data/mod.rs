@@ -149,6 +149,18 @@ impl RecipeData {
         })
     }
 
+    /// Checks all targets as labels of whole sequences, as
+    /// [`ArrayDataset::check_label_sequences`].
+    ///
+    /// # Errors
+    /// When a sample's cannot be read off so many steps, naming it.
+    pub fn check_label_sequences(&self, steps: usize, classes: usize) -> Result {
+        self.samples.check_label_sequences(steps, classes)?;
+        self.test.as_ref().map_or(Ok(()), |test| {
+            test.check_label_sequences(steps, classes).map_err(|e| e.context("the test part"))
+        })
+    }
+
     /// A hash of all samples that a run trains on or is validated on, as
     /// [`ArrayDataset::fingerprint`].
     pub fn fingerprint(&self) -> String {
