@@ -428,9 +428,7 @@ impl Recipe {
             Some(document.place(reader::find(document.node(), path)?.at))
         };
         match place() {
-            Some((line, column)) => {
-                error.context(format!("{}, line {line}, column {column}", self.origin))
-            }
+            Some(place) => error.in_text(&self.origin, place),
             None => error.context(&self.origin),
         }
     }
