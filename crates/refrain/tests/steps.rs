@@ -19,7 +19,7 @@ fn table(folder: &Path, rule: impl Fn(f64) -> f64) {
     fs::write(folder.join("table.csv"), text).unwrap();
 }
 
-fn recipe(folder: &Path, layers: &str, loss: &str, more: &str) -> Recipe {
+fn recipe_of(folder: &Path, layers: &str, loss: &str, more: &str) -> Recipe {
     let text = format!(
         "seed = 1\n[data]\nsource = 'csv'\npath = 'table.csv'\ntarget = ['x', 'y', 'z']\n\
          validation_split = 0.2\n[model]\nlayers = [{{ type = 'reshape', target_shape = [3, 1] }}, \
@@ -47,7 +47,7 @@ fn a_class_for_each_step_is_learnt() {
     let folder = tempfile::tempdir().unwrap();
     table(folder.path(), |number| f64::from(number > 0.5));
     for (layers, loss) in cases {
-        let recipe = recipe(folder.path(), layers, loss, "");
+        let recipe = recipe_of(folder.path(), layers, loss, "");
         let data = recipe.load_data().unwrap();
         assert!(!recipe.check(&data, folder.path()).unwrap().has_errors(), "{loss}");
         let mut trainer = recipe.trainer(&data).unwrap().console(Console::silent());
@@ -66,7 +66,7 @@ fn classes_that_the_model_has_not_are_refused_unless_they_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     table(folder.path(), |number| if number > 0.8 { -1.0 } else { f64::from(number > 0.5) });
     let trainer = |loss: &str, more: &str| {
-        let recipe = recipe(folder.path(), CLASSIFIER, loss, more);
+        let recipe = recipe_of(folder.path(), CLASSIFIER, loss, more);
         let data = recipe.load_data().unwrap();
         recipe.trainer(&data).map(|trainer| (trainer, recipe, data))
     };
@@ -84,9 +84,16 @@ fn classes_that_the_model_has_not_are_refused_unless_they_are_ignored() {
         error.contains("is no class of the model's 2 outputs; allowed: whole numbers"),
         "{error}"
     );
-    let weighted = trainer(ignoring, "class_weight = { 0 = 2.0 }\n").map(|_| ()).unwrap_err();
-    let error = weighted.to_string();
-    assert!(error.contains("class_weight weighs whole samples"), "{error}");
+    // Class 2 is nobody's, and would be if the third of three steps were a class.
+    for weights in ["class_weight = { 0 = 2.0 }\n", "class_weight = { 2 = 2.0, 7 = 2.0 }\n"] {
+        let weighted = trainer(ignoring, weights).map(|_| ()).unwrap_err();
+        let error = weighted.to_string();
+        assert!(error.contains("class_weight weighs whole samples"), "{error}");
+        let recipe = recipe_of(folder.path(), CLASSIFIER, ignoring, weights);
+        let check = recipe.check(&recipe.load_data().unwrap(), folder.path()).unwrap();
+        let codes: Vec<&str> = check.check.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, ["loss-mismatch"], "{weights}");
+    }
 }
 
 /// (the last layers, the loss, words of the error)
@@ -122,7 +129,7 @@ fn what_cannot_be_compared_step_by_step_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     table(folder.path(), |number| f64::from(number > 0.5));
     for (layers, loss, words) in table_of {
-        let recipe = recipe(folder.path(), layers, loss, "");
+        let recipe = recipe_of(folder.path(), layers, loss, "");
         let error =
             recipe.trainer(&recipe.load_data().unwrap()).map(|_| ()).unwrap_err().to_string();
         for word in words {
@@ -138,7 +145,7 @@ fn a_loss_of_vectors_is_refused_on_images() {
     table(folder.path(), |number| number);
     let layers = "{ type = 'reshape', target_shape = [1, 1, 3] }";
     let trains = |loss: &str| {
-        let recipe = recipe(folder.path(), layers, loss, "");
+        let recipe = recipe_of(folder.path(), layers, loss, "");
         recipe.trainer(&recipe.load_data().unwrap()).map(|_| ()).map_err(|error| error.to_string())
     };
     trains("'mse'").unwrap();
@@ -175,7 +182,7 @@ const READER: &str = "{ type = 'reshape', target_shape = [6, 1] }, { type = 'lst
 fn reader(folder: &Path, more: &[&str], last_row: &str) -> Recipe {
     let mut changes = sequences(folder, last_row);
     changes.extend(more.iter().map(|change| (*change).to_owned()));
-    recipe(folder, "{ type = 'dense', units = 2 }", "'mse'", "");
+    recipe_of(folder, "{ type = 'dense', units = 2 }", "'mse'", "");
     if !changes.iter().any(|change| change.starts_with("model.layers")) {
         changes.push(format!("model.layers=[{READER}]"));
     }

@@ -100,9 +100,11 @@ impl Recipe {
     /// When the data cannot be read, or does not fit the arguments of `fit`.
     pub fn check(&self, data: &RecipeData, folder: &Path) -> Result<RecipeCheck> {
         let document = reader::parse(&self.origin, &self.text)?;
-        let mut found = self.idle_findings(document.node(), data);
         // Without weights: they may be more than there is memory for.
-        let model = match self.outline_or_fault(data) {
+        let model = self.outline_or_fault(data);
+        let output_shape = model.as_ref().ok().map(Sequential::output_shape);
+        let mut found = self.idle_findings(document.node(), data, output_shape);
+        let model = match model {
             Ok(model) => model,
             Err((error, path)) => {
                 let finding = Finding::error("layer-mismatch", error.to_string());
