@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -439,6 +440,21 @@ impl<I, T> ArrayDataset<I, T> {
                 (0..)
                     .zip(values.chunks_exact(width.max(1)))
                     .try_for_each(|(sample, row)| of_sample(sample, row))
+            }
+        }
+    }
+
+    /// Whether these samples, and all steps of them, have this one label.
+    pub fn have_only(&self, label: i64, samples: Range<usize>) -> bool {
+        match &self.targets {
+            HostTargets::None => false,
+            HostTargets::Labels { labels, .. } => {
+                labels.get(samples).is_some_and(|labels| labels.iter().all(|x| *x == label))
+            }
+            HostTargets::Rows { sample_shape, values } => {
+                let width: usize = sample_shape.iter().product();
+                let rows = samples.start.saturating_mul(width)..samples.end.saturating_mul(width);
+                values.get(rows).is_some_and(|values| values.iter().all(|x| *x == label as f32))
             }
         }
     }

@@ -177,11 +177,10 @@ fn check(shape: &[usize], layers: &[&str], data: &RecipeData) -> Fate {
         assert!(is_named, "{text}: no place in {error}");
         // The input's; and the one that the layer takes, where it takes no other.
         let shapes = error.matches('[').count();
-        let least = if has("put it first") || has("its input has the number") {
-            0
-        } else {
-            1 + usize::from(has(" take"))
-        };
+        let of_no_shape =
+            ["put it first", "its input has the number", "allowed: one of them other than 1"];
+        let least =
+            if of_no_shape.into_iter().any(has) { 0 } else { 1 + usize::from(has(" take")) };
         assert!(shapes >= least, "{text}: one shape alone in {error}");
         let is_helpful = ["allowed", "put ", "before it", "would be"].into_iter().any(has);
         assert!(is_helpful, "{text}: no way out in {error}");

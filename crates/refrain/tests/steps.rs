@@ -288,3 +288,56 @@ fn what_cannot_be_read_off_sequences_is_found_before_training() {
     let text = error("compile.metrics=[]", "0,0,0,0,0,0,a,0,0");
     assert!(text.contains("`a` is no number"), "{text}");
 }
+
+#[test]
+fn one_hot_steps_are_told_to_take_another_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    table(folder.path(), |number| number);
+    let error = |layers: &str, shape: &str| {
+        let layers = format!("{{ type = 'reshape', target_shape = {shape} }}, {layers}");
+        let recipe = recipe_of(folder.path(), &layers, "'sparse_categorical_crossentropy'", "");
+        let error = recipe.trainer(&recipe.load_data().unwrap()).map(|_| ()).unwrap_err();
+        error.to_string()
+    };
+    // A row of three targets is one step of three classes.
+    let of_rows = error("{ type = 'dense', units = 3, activation = 'softmax' }", "[1, 3]");
+    let hint = "rows of a number for each class go with loss = \"categorical_crossentropy\"";
+    assert!(of_rows.contains(hint), "{of_rows}");
+    let of_none = error("{ type = 'dense', units = 4, activation = 'softmax' }", "[1, 3]");
+    assert!(!of_none.contains(hint), "{of_none}");
+}
+
+/// (the rule of the labels, what is left out, severities of what is found)
+#[test]
+fn data_of_which_the_loss_leaves_all_out_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    type Rule = fn(f64) -> f64;
+    let cases: [(Rule, i64, &[&str]); 3] = [
+        (
+            |_| -1.0,
+            -1,
+            &[
+                "error: all that is trained on has the label -1",
+                "warning: all that is held out has the label -1",
+            ],
+        ),
+        (|number| f64::from(number > 0.5), 7, &[]),
+        (|number| if number > 0.5 { -1.0 } else { 1.0 }, -1, &[]),
+    ];
+    for (rule, ignored, expected) in cases {
+        table(folder.path(), rule);
+        let loss =
+            format!("{{ type = 'sparse_categorical_crossentropy', ignore_class = {ignored} }}");
+        let recipe = recipe_of(folder.path(), CLASSIFIER, &loss, "");
+        let data = recipe.load_data().unwrap();
+        let check = recipe.check(&data, folder.path()).unwrap();
+        let found = check.check.findings.iter().filter(|finding| finding.code == "all-ignored");
+        let found: Vec<String> =
+            found.map(|finding| format!("{}: {}", finding.severity, finding.message)).collect();
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found}");
+        }
+        assert_eq!(recipe.trainer(&data).is_err(), !expected.is_empty());
+    }
+}

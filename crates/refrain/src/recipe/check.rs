@@ -191,6 +191,7 @@ impl Recipe {
             found.push(Finding::error("loss-mismatch", error.to_string()).option("loss"));
         }
         found.extend(self.metric_findings(data, output_shape));
+        found.extend(self.ignored_findings(data));
         let outputs = output_shape.last().copied().unwrap_or(1);
         let classes = data.classes();
         let is_of_classes = targets::has_an_output_a_class(&self.compile.loss);

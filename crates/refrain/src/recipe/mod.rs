@@ -380,6 +380,7 @@ impl Recipe {
         // Before the first batch, and before anything is written or allocated.
         self.check_loss(data, model.output_shape()).map_err(|e| e.context(&self.origin))?;
         let mut findings = self.metric_findings(data, model.output_shape());
+        findings.extend(self.ignored_findings(data));
         let outline = self.trainer_of(model)?;
         findings.extend(self.memory_finding(outline.learner(), data)?);
         if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Error) {

@@ -185,6 +185,10 @@ impl Recipe {
             let of_steps = outputs / steps.max(1);
             let numbers = format!("[{steps}, {of_steps}], a number for each output");
             let takes = match (OF_LABELS.contains(&name), compares_numbers(&self.compile.loss)) {
+                (true, _) if outputs == targets => format!(
+                    "{classes}; rows of a number for each class go with loss = \
+                     \"categorical_crossentropy\""
+                ),
                 (true, _) => classes,
                 (_, true) => numbers,
                 (false, false) => format!("{classes}, or {numbers}"),
@@ -272,6 +276,26 @@ impl Recipe {
             )
         };
         self.compile.metrics_of(output_shape).filter_map(problem).collect()
+    }
+
+    /// Data of which the loss leaves all out.
+    pub(super) fn ignored_findings(&self, data: &RecipeData) -> Vec<Finding> {
+        let Some(ignored) = self.compile.loss.ignored_class() else {
+            return Vec::new();
+        };
+        let (trained, held_out) = data.have_only(ignored);
+        let all = format!("has the label {ignored}, which ignore_class leaves out");
+        let fix = "correct ignore_class, or the labels";
+        let nothing = trained.then(|| {
+            let message = format!("all that is trained on {all}: there is nothing to learn");
+            Finding::error("all-ignored", message)
+        });
+        let unseen = held_out.then(|| {
+            let message = format!("all that is held out {all}: val_loss says nothing");
+            Finding::warning("all-ignored", message)
+        });
+        let found = nothing.into_iter().chain(unseen);
+        found.map(|finding| finding.fix(fix).option("loss")).collect()
     }
 
     /// `layer 3 `conv2d`, the last one, gives the shape [10, 6, 6]`.
