@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -390,6 +391,71 @@ impl<I, T> ArrayDataset<I, T> {
                 at % width.max(1),
                 outputs.saturating_sub(1)
             ))),
+        }
+    }
+
+    /// Checks targets as the labels that [`Ctc`](crate::Ctc) reads off sequences of so many steps, against
+    /// the number of a model's classes, the blank with them.
+    ///
+    /// # Errors
+    /// When one is no class, stands behind a 0, or the labels of a sample need more steps, naming label,
+    /// sample and what is allowed.
+    pub fn check_label_sequences(&self, steps: usize, classes: usize) -> Result {
+        let of_sample = |sample: usize, row: &[f32]| {
+            let is_class = |x: f32| x >= 0.0 && x < classes as f32 && x.fract() == 0.0;
+            if let Some(at) = row.iter().position(|label| !is_class(*label)) {
+                return Err(Error::data(format!(
+                    "label {} of sample {sample}, place {at}, is no class of the model's {classes}; \
+                     allowed: whole numbers, 1..={}, with 0 behind them",
+                    row.get(at).copied().unwrap_or(f32::NAN),
+                    classes.saturating_sub(1)
+                )));
+            }
+            let labels = row.iter().take_while(|label| **label != 0.0).count();
+            if row.iter().skip(labels).any(|label| *label != 0.0) {
+                return Err(Error::data(format!(
+                    "sample {sample} has a 0 at place {labels} and a label behind it; 0 is the blank, and \
+                     stands behind the labels alone: count classes from 1"
+                )));
+            }
+            let repeated =
+                row.windows(2).filter(|pair| pair[0] == pair[1] && pair[0] != 0.0).count();
+            if labels + repeated > steps {
+                return Err(Error::data(format!(
+                    "the {labels} labels of sample {sample} need {} steps, one each and a blank between two \
+                     equal ones, and the model has {steps}; leave the sample out, or let the model have \
+                     more steps",
+                    labels + repeated
+                )));
+            }
+            Ok(())
+        };
+        match &self.targets {
+            HostTargets::None => Ok(()),
+            HostTargets::Labels { labels, .. } => (0..)
+                .zip(labels.iter())
+                .try_for_each(|(sample, label)| of_sample(sample, &[*label as f32])),
+            HostTargets::Rows { sample_shape, values } => {
+                let width: usize = sample_shape.iter().product();
+                (0..)
+                    .zip(values.chunks_exact(width.max(1)))
+                    .try_for_each(|(sample, row)| of_sample(sample, row))
+            }
+        }
+    }
+
+    /// Whether these samples, and all steps of them, have this one label.
+    pub fn have_only(&self, label: i64, samples: Range<usize>) -> bool {
+        match &self.targets {
+            HostTargets::None => false,
+            HostTargets::Labels { labels, .. } => {
+                labels.get(samples).is_some_and(|labels| labels.iter().all(|x| *x == label))
+            }
+            HostTargets::Rows { sample_shape, values } => {
+                let width: usize = sample_shape.iter().product();
+                let rows = samples.start.saturating_mul(width)..samples.end.saturating_mul(width);
+                values.get(rows).is_some_and(|values| values.iter().all(|x| *x == label as f32))
+            }
         }
     }
 

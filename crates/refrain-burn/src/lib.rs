@@ -80,9 +80,9 @@ pub use learner::BurnLearner;
 pub use losses::{
     AnyLoss, BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
     CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, CategoricalHinge, Circle,
-    CosineSimilarity, CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError,
-    MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError, Poisson,
-    SparseCategoricalCrossentropy, SquaredHinge, Tversky,
+    CosineSimilarity, Ctc, CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss,
+    MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError,
+    Poisson, SparseCategoricalCrossentropy, SquaredHinge, Tversky,
 };
 pub use metrics::{
     Accuracy, AnyMetric, Auc, BinaryAccuracy, CategoricalAccuracy, ConfusionMatrix, FBetaScore,

@@ -387,8 +387,12 @@ fn every_optimizer_gives_the_losses_of_the_cpu() {
 
 /// With one-hot rows, or labels for a loss that takes these alone.
 fn for_loss(name: &str) -> Images {
-    let of_labels =
-        ["sparse_categorical_crossentropy", "circle", "categorical_generalized_cross_entropy"];
+    let of_labels = [
+        "sparse_categorical_crossentropy",
+        "circle",
+        "categorical_generalized_cross_entropy",
+        "ctc",
+    ];
     if of_labels.contains(&name) {
         return images(384, 8);
     }
@@ -463,8 +467,20 @@ fn what_else_a_step_may_do_gives_the_losses_of_the_cpu() {
         let mut trainer = trainer.callback(GradientAccumulation::new(2));
         of_history(&trainer.fit(&data, fit()).unwrap())
     };
+    let sequences: Losses = |device| {
+        let numbers: Vec<f32> =
+            (0..128 * 12).map(|i| ((i * 7 + i / 5) % 20) as f32 / 20.0).collect();
+        let labels = (0..128).flat_map(|i| [i % 3 + 1, (i % 4) * (i % 2), 0]);
+        let data = ArrayDataset::new(&[12, 1], numbers).unwrap();
+        let data = data.targets(&[3], labels.map(|label| label as f32).collect()).unwrap();
+        let model = Sequential::input(&[12, 1]).layer(Lstm::new(8).return_sequences(true));
+        let model = model.layer(Dense::new(5)).device(device).build(1).unwrap();
+        let mut trainer = trainer(model, Box::new(Adam::new(0.01)), loss("ctc").per_step(12));
+        of_history(&trainer.fit(&data, Fit::epochs(3).batch_size(64).verbose(0)).unwrap())
+    };
     let cases = [
         ("embedding", embedding),
+        ("labels of sequences", sequences),
         ("weights of classes", weights),
         ("accumulated gradients and their norm", gradients),
     ];

@@ -174,3 +174,40 @@ fn a_recipe_that_cannot_be_read_is_wrong_usage() {
     place.run(&["check", "x.toml"]).fails(2, &["x.toml, line 41", "did you mean `patience`?"]);
     place.run(&["check", "none.toml"]).fails(2, &["none.toml"]);
 }
+
+/// (what is written for what, line and column, words)
+#[test]
+fn a_recipe_that_cannot_be_read_says_where() {
+    let place = Place::new();
+    let cases = [
+        ("epochs = 50", "epochs = -1", Some((25, 10)), "1 or more"),
+        ("epochs = 50", "epoch = 50", Some((25, 1)), "`epochs`"),
+        ("units = 128", "unit = 128", Some((13, 21)), "`units`"),
+        ("epochs = 50", "epochs = ", Some((25, 10)), "x.toml"),
+        ("factor = 0.5", "factor = 0", Some((31, 10)), "above 0"),
+        (
+            "momentum = 0.9",
+            "loss_scale = 2.0",
+            Some((20, 63)),
+            "one that stays is loss_scale_factor",
+        ),
+        (
+            "source = \"digits\"",
+            "source = \"npz\"\npath = \"not-there.npz\"",
+            None,
+            "not-there.npz",
+        ),
+    ];
+    for (from, to, at, words) in cases {
+        place.write("x.toml", spoiled(&place, from, to));
+        let done = place.run(&["check", "x.toml", "--json"]);
+        assert_ne!(done.status, 0, "{to}");
+        let json: Value = serde_json::from_str(&done.stdout).unwrap();
+        let finding = &json["findings"][0];
+        assert_eq!(finding["code"], "bad-recipe", "{to}: {finding}");
+        let number = |key: &str| finding[key].as_u64();
+        assert_eq!(number("line").zip(number("column")), at, "{to}: {finding}");
+        assert!(finding["message"].as_str().unwrap().contains(words), "{to}: {finding}");
+        assert!(finding["line"].is_null() == at.is_none(), "{to}: {finding}");
+    }
+}

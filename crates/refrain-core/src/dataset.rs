@@ -59,12 +59,15 @@ pub trait Dataset {
 }
 
 /// A data set of items that are had by their number and made into batches: of a `Vec`, of a data set of
-/// Burn's (`burn::data::dataset::Dataset` with its `Batcher`), of whatever has `get`.
+/// Burn's (`burn::data::dataset::Dataset`), of whatever has `get`.
 ///
 /// ```text
 /// let train = MnistDataset::train();                                   // Burn's
 /// let data = Items::new(train.len(), |i| train.get(i), |items| Ok(batch_of(items)));
 /// ```
+///
+/// # Errors
+/// Of a batch: where there is no such item, or it cannot be had, with its number.
 ///
 /// # Example
 /// ```
@@ -74,6 +77,12 @@ pub trait Dataset {
 /// let lengths = |words: Vec<&str>| Ok(words.iter().map(|word| word.len()).collect::<Vec<_>>());
 /// let data = Items::new(words.len(), |i| words.get(i).copied(), lengths);
 /// assert_eq!(data.batch(&[2, 0])?, [7, 2]);
+///
+/// // What may fail to be had.
+/// let numbers = ["1", "2", "three"];
+/// let data = Items::new(numbers.len(), |i| numbers[i].parse::<u8>(), Ok);
+/// assert_eq!(data.batch(&[1, 0])?, [2, 1]);
+/// assert_eq!(data.batch(&[2]).unwrap_err().to_string(), "item 2: invalid digit found in string");
 /// # Ok::<(), refrain_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -84,11 +93,13 @@ pub struct Items<G, C> {
 }
 
 impl<G, C> Items<G, C> {
-    /// `len` items. `get`: one of them by its number; `collate`: a batch of some.
+    /// `len` items. `get`: one of them by its number, an `Option` or a `Result`; `collate`: a batch of
+    /// some.
     pub fn new<T, B>(len: usize, get: G, collate: C) -> Self
     where
-        G: Fn(usize) -> Option<T>,
-        C: Fn(Vec<T>) -> Result<B>,
+        T: Got,
+        G: Fn(usize) -> T,
+        C: Fn(Vec<T::Item>) -> Result<B>,
     {
         Self { len, get, collate }
     }
@@ -96,8 +107,9 @@ impl<G, C> Items<G, C> {
 
 impl<G, C, T, B> Dataset for Items<G, C>
 where
-    G: Fn(usize) -> Option<T>,
-    C: Fn(Vec<T>) -> Result<B>,
+    T: Got,
+    G: Fn(usize) -> T,
+    C: Fn(Vec<T::Item>) -> Result<B>,
 {
     type Batch = B;
 
@@ -106,11 +118,36 @@ where
     }
 
     fn batch(&self, indices: &[usize]) -> Result<B> {
-        let item = |&index: &usize| {
-            (self.get)(index)
-                .ok_or_else(|| Error::data(format!("there is no item {index} in this data set")))
-        };
+        let item = |&index: &usize| (self.get)(index).item(index);
         (self.collate)(indices.iter().map(item).collect::<Result<_>>()?)
+    }
+}
+
+/// What becomes of asking for an item of [`Items`]: an `Option`, or a `Result` as of Burn's data sets.
+pub trait Got {
+    /// What is asked for.
+    type Item;
+
+    /// The item of that number.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be had, with the number.
+    fn item(self, index: usize) -> Result<Self::Item>;
+}
+
+impl<T> Got for Option<T> {
+    type Item = T;
+
+    fn item(self, index: usize) -> Result<T> {
+        self.ok_or_else(|| Error::data(format!("there is no item {index} in this data set")))
+    }
+}
+
+impl<T, E: std::error::Error + Send + Sync + 'static> Got for std::result::Result<T, E> {
+    type Item = T;
+
+    fn item(self, index: usize) -> Result<T> {
+        self.map_err(|error| Error::data(format!("item {index}: {error}")).with_source(error))
     }
 }
 

@@ -32,6 +32,8 @@ struct Inner {
     kind: Kind,
     message: String,
     place: Option<Place>,
+    /// Line and column.
+    at: Option<(usize, usize)>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     further: Vec<Error>,
 }
@@ -60,6 +62,7 @@ impl Error {
             kind,
             message: message.into(),
             place: None,
+            at: None,
             source: None,
             further: Vec::new(),
         }))
@@ -108,6 +111,12 @@ impl Error {
         self.edit(|inner| inner.message = format!("{context}: {}", inner.message))
     }
 
+    /// Says where in a recipe it is, line and column from 1: `recipe.toml, line 3, column 5: message`.
+    pub fn in_text(self, file: &str, (line, column): (usize, usize)) -> Self {
+        let placed = self.context(format_args!("{file}, line {line}, column {column}"));
+        placed.edit(|inner| inner.at = Some((line, column)))
+    }
+
     pub(crate) fn in_callback(self, callback: &str, hook: Hook, progress: &Progress) -> Self {
         let place = Place {
             callback: callback.to_owned(),
@@ -149,6 +158,20 @@ impl Error {
     /// Whether a file operation is at fault.
     pub fn is_file(&self) -> bool {
         self.0.kind == Kind::File
+    }
+
+    /// Line and column in the recipe, both from 1, where something there is at fault.
+    ///
+    /// # Example
+    /// ```
+    /// use refrain_core::Error;
+    ///
+    /// let error = Error::config("`epochs` is 0").in_text("recipe.toml", (15, 10));
+    /// assert_eq!(error.to_string(), "recipe.toml, line 15, column 10: `epochs` is 0");
+    /// assert_eq!(error.text_place(), Some((15, 10)));
+    /// ```
+    pub fn text_place(&self) -> Option<(usize, usize)> {
+        self.0.at
     }
 
     /// Name of the callback that failed, if one did.

@@ -47,7 +47,7 @@ pub use callbacks::LambdaCallback;
 pub use check::{nearest, no_metric};
 pub use combinators::{Background, CallbackExt, Conditional, Named, WithPolicy};
 pub use costs::Costs;
-pub use dataset::{Dataset, Items, Part, RowSource};
+pub use dataset::{Dataset, Got, Items, Part, RowSource};
 pub use error::{Error, Escaped, Result, list_names};
 pub use event::{BackwardEnd, BatchEnd, EpochEnd, Event, PredictBatchEnd, TestEnd};
 pub use finding::{Finding, RunPlan, Severity};

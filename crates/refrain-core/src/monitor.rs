@@ -191,6 +191,7 @@ fn direction_of(name: &str) -> Option<Direction> {
         "ce",
         "circle",
         "crossentropy",
+        "ctc",
         "dice",
         "hinge",
         "huber",

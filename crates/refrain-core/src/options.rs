@@ -86,8 +86,7 @@ impl Source {
         if self.text.is_empty() {
             return Error::config(format!("{}: {message}", self.name));
         }
-        let (line, column) = self.place(at);
-        Error::config(format!("{}, line {line}, column {column}: {message}", self.name))
+        Error::config(message.to_string()).in_text(&self.name, self.place(at))
     }
 }
 

@@ -54,3 +54,17 @@ fn weights_and_optimizer_state_are_as_estimated() {
         assert_eq!(bytes(&learner.optimizer_state().unwrap()), memory.optimizer, "{optimizer}");
     }
 }
+
+/// (options of `fit`, what the estimate is of): 1437 digits are trained on, and 360 held out.
+#[test]
+fn no_batch_is_larger_than_its_part_of_the_data() {
+    for (options, size, option) in [
+        (["batch_size=64", "validation_batch_size=100"], 64, "batch_size"),
+        (["batch_size=5000", "validation_batch_size=5000"], 1437, "batch_size"),
+        (["batch_size=16", "validation_batch_size=5000"], 360, "validation_batch_size"),
+    ] {
+        let memory = Recipe::builtin(&options.map(|option| format!("fit.{option}")));
+        let memory = memory.unwrap().summary().unwrap().memory;
+        assert_eq!((memory.batch_size, memory.batch_option), (size, option), "{options:?}");
+    }
+}

@@ -161,7 +161,7 @@ impl Conv2d {
         .on(place)?;
         if windows.strides != [1, 1] && windows.dilation != [1, 1] {
             return Err(place.error(format!(
-                "strides are {:?} and dilation_rate is {:?}; allowed: one of them other than 1",
+                "strides is {:?} and dilation_rate is {:?}; allowed: one of them other than 1",
                 windows.strides, windows.dilation
             )));
         }

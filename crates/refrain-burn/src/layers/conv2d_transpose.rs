@@ -133,7 +133,7 @@ impl Conv2dTranspose {
         }
         if strides != [1, 1] && dilation != [1, 1] {
             return Err(place.error(format!(
-                "strides are {strides:?} and dilation_rate is {dilation:?}; allowed: one of them \
+                "strides is {strides:?} and dilation_rate is {dilation:?}; allowed: one of them \
                  other than 1"
             )));
         }

@@ -7,7 +7,7 @@ use refrain_core::Result;
 use super::conv2d::Convolution;
 use super::rules::{Rules, activity, rules};
 use super::sequences::{self, from_image, to_image};
-use super::windows::{Asked, HeightWidth, Padding, Windows};
+use super::windows::{Asked, HeightWidth, Padding, Windows, as_asked};
 use super::{MAX_WEIGHTS, Place};
 use crate::activation::Activation;
 use crate::forward::Pass;
@@ -235,8 +235,9 @@ impl Options {
         place.check_elementwise(activation)?;
         if windows.strides != [1, 1] && windows.dilation != [1, 1] {
             return Err(place.error(format!(
-                "strides are {:?} and dilation_rate is {:?}; allowed: one of them other than 1",
-                windows.strides, windows.dilation
+                "strides is {} and dilation_rate is {}; allowed: one of them other than 1",
+                as_asked(windows.strides, place),
+                as_asked(windows.dilation, place)
             )));
         }
         let (filters, multiplier, channels) = (self.filters, self.multiplier, windows.channels);

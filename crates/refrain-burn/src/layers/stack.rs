@@ -9,7 +9,8 @@ use burn::tensor::{Device, Tensor};
 use refrain_core::Result;
 
 use super::adapted::Batches;
-use super::{Kind, Layer, LayerConfig, Names, Place};
+use super::names::Names;
+use super::{Kind, Layer, LayerConfig, Place};
 use crate::forward::Pass;
 use crate::initializer::Seed;
 

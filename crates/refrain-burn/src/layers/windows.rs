@@ -126,7 +126,8 @@ impl Asked {
             [(self.option, self.size), ("strides", self.strides), ("dilation_rate", self.dilation)]
         {
             if lengths.contains(&0) {
-                return Err(place.error(format!("{option} is {lengths:?}; allowed: 1 or more")));
+                let lengths = as_asked(lengths, place);
+                return Err(place.error(format!("{option} is {lengths}; allowed: 1 or more")));
             }
         }
         let mut windows = Windows {
@@ -165,9 +166,10 @@ impl Asked {
 
     fn too_large(&self, place: &Place<'_>) -> refrain_core::Error {
         let Self { option, size, dilation, .. } = self;
+        let size = as_asked(size.0, place);
         let dilated = match dilation.0 {
             [1, 1] => String::new(),
-            dilation => format!(" with dilation_rate {dilation:?}"),
+            dilation => format!(" with dilation_rate {}", as_asked(dilation, place)),
         };
         let most = |axis: usize, dilation: usize| {
             let length = place.input_shape.get(axis).copied().unwrap_or(1);
@@ -175,27 +177,33 @@ impl Asked {
         };
         if self.padding != Padding::Valid {
             return place.error(format!(
-                "{option} {:?}{dilated} on its input of shape {:?} is beyond all bounds; allowed: up \
+                "{option} {size}{dilated} on its input of shape {:?} is beyond all bounds; allowed: up \
                  to {MAX_ELEMENTS}, dilation included",
-                size.0, place.input_shape
+                place.input_shape
             ));
         }
         if let [_, _] = place.input_shape {
             return place.error(format!(
-                "{option} {}{dilated} is larger than its input of shape {:?} ([steps, features]); \
+                "{option} {size}{dilated} is larger than its input of shape {:?} ([steps, features]); \
                  allowed: up to {}, or padding = \"same\"",
-                size.0[1],
                 place.input_shape,
                 most(0, dilation.0[1])
             ));
         }
         place.error(format!(
-            "{option} {:?}{dilated} is larger than its input of shape {:?} ([channels, height, \
+            "{option} {size}{dilated} is larger than its input of shape {:?} ([channels, height, \
              width]); allowed: up to {:?}, or padding = \"same\"",
-            size.0,
             place.input_shape,
             [most(1, dilation.0[0]), most(2, dilation.0[1])]
         ))
+    }
+}
+
+/// Lengths as a layer asks for them: one number where its input is a sequence, a line of height 1.
+pub(super) fn as_asked([height, width]: [usize; 2], place: &Place<'_>) -> String {
+    match place.input_shape {
+        [_, _] => width.to_string(),
+        _ => format!("[{height}, {width}]"),
     }
 }
 

@@ -3,13 +3,13 @@
 use burn::tensor::{Int, Tensor};
 use refrain_core::{Error, Result};
 
-use super::per_step::PerStep;
+use super::per_step::{PerStep, Steps};
 use super::{
     BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy,
     CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy, CategoricalHinge, Circle,
-    CosineSimilarity, CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss, MeanAbsoluteError,
-    MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError, Poisson,
-    SparseCategoricalCrossentropy, SquaredHinge, Tversky,
+    CosineSimilarity, Ctc, CustomLoss, Hinge, Huber, KlDivergence, LogCosh, Loss,
+    MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError,
+    Poisson, SparseCategoricalCrossentropy, SquaredHinge, Tversky,
 };
 use crate::forward::ClosingActivation;
 use crate::targets::{ClassRows as _, Targets};
@@ -29,6 +29,10 @@ pub enum AnyLoss {
     CategoricalCrossentropy(CategoricalCrossentropy),
     BinaryCrossentropy(BinaryCrossentropy),
     MeanSquaredError(MeanSquaredError),
+    /// Of sequences of so many steps; see [`per_step`](Self::per_step).
+    Ctc {
+        steps: usize,
+    },
     Custom(CustomLoss),
 }
 
@@ -60,6 +64,9 @@ impl AnyLoss {
     ///
     /// A label that is no class of the outputs makes the loss NaN.
     ///
+    /// `ctc` is a loss of whole sequences, and learns here how many steps they have: targets are rows of
+    /// labels with 0 behind them, of any length.
+    ///
     /// # Example
     /// ```
     /// use refrain_burn::burn::tensor::{Device, Tensor};
@@ -73,7 +80,10 @@ impl AnyLoss {
     /// assert!((mean - 2_f32.ln() / 2.0).abs() < 1e-6);
     /// ```
     pub fn per_step(self, steps: usize) -> Self {
-        Self::custom(PerStep::new(self, steps))
+        match self {
+            Self::Ctc { .. } => Self::Ctc { steps },
+            loss => Self::custom(PerStep::new(loss, steps)),
+        }
     }
 
     /// Whether outputs are taken for logits; `None` where that is no question.
@@ -82,6 +92,7 @@ impl AnyLoss {
             Self::SparseCategoricalCrossentropy(loss) => Some(loss.is_from_logits()),
             Self::CategoricalCrossentropy(loss) => Some(loss.is_from_logits()),
             Self::BinaryCrossentropy(loss) => Some(loss.is_from_logits()),
+            Self::Ctc { .. } => Some(true),
             Self::MeanSquaredError(_) | Self::Custom(_) => None,
         }
     }
@@ -123,9 +134,10 @@ impl AnyLoss {
         "tversky",
         "circle",
         "categorical_generalized_cross_entropy",
+        "ctc",
     ];
 
-    /// The loss of that name, on probabilities.
+    /// The loss of that name, on probabilities; `ctc`, on logits, of one step.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "sparse_categorical_crossentropy" => {
@@ -157,11 +169,12 @@ impl AnyLoss {
             "categorical_generalized_cross_entropy" => {
                 Self::of_labels(CategoricalGeneralizedCrossEntropy::new())
             }
+            "ctc" => Self::Ctc { steps: 1 },
             _ => return None,
         })
     }
 
-    /// Whether outputs are logits. All but the cross-entropies take outputs as they are.
+    /// Whether outputs are logits. All but the cross-entropies take outputs as they are, `ctc` logits.
     pub fn from_logits(self, from_logits: bool) -> Self {
         match self {
             Self::SparseCategoricalCrossentropy(loss) => {
@@ -173,7 +186,7 @@ impl AnyLoss {
             Self::BinaryCrossentropy(loss) => {
                 Self::BinaryCrossentropy(loss.from_logits(from_logits))
             }
-            Self::MeanSquaredError(_) | Self::Custom(_) => self,
+            Self::MeanSquaredError(_) | Self::Ctc { .. } | Self::Custom(_) => self,
         }
     }
 }
@@ -187,6 +200,7 @@ impl Loss<Tensor<2>> for AnyLoss {
             Self::CategoricalCrossentropy(loss) => loss.name(),
             Self::BinaryCrossentropy(loss) => loss.name(),
             Self::MeanSquaredError(loss) => Loss::<Tensor<2>>::name(loss),
+            Self::Ctc { .. } => Ctc.name(),
             Self::Custom(loss) => loss.name(),
         }
     }
@@ -209,6 +223,9 @@ impl Loss<Tensor<2>> for AnyLoss {
                 loss.forward(outputs, rows)
             }
             (Self::MeanSquaredError(loss), targets) => loss.forward(outputs, targets.into_rows()),
+            (Self::Ctc { steps }, targets) => {
+                Ctc.forward(Steps(*steps).apart(outputs), targets.into_rows())
+            }
             (Self::Custom(loss), targets) => loss.forward(outputs, targets),
         }
     }
@@ -244,6 +261,11 @@ impl Loss<Tensor<2>> for AnyLoss {
             (Self::MeanSquaredError(loss), targets) => {
                 loss.check(outputs, &targets.clone().into_rows())
             }
+            (Self::Ctc { steps }, targets) => {
+                Steps(*steps).check_outputs(Ctc.name(), outputs)?;
+                let outputs = Steps(*steps).apart(outputs.clone());
+                Ctc.check(&outputs, &targets.clone().into_rows())
+            }
             (Self::Custom(loss), targets) => loss.check(outputs, targets),
         }
     }
@@ -253,7 +275,7 @@ impl Loss<Tensor<2>> for AnyLoss {
             Self::SparseCategoricalCrossentropy(loss) => loss.classes(outputs),
             Self::CategoricalCrossentropy(_) | Self::BinaryCrossentropy(_) => one_hot(outputs),
             Self::Custom(loss) => loss.classes(outputs),
-            Self::MeanSquaredError(_) => None,
+            Self::MeanSquaredError(_) | Self::Ctc { .. } => None,
         }
     }
 
@@ -266,7 +288,7 @@ impl Loss<Tensor<2>> for AnyLoss {
                 loss.on_logits(closing).map(Self::CategoricalCrossentropy)
             }
             Self::BinaryCrossentropy(loss) => loss.on_logits(closing).map(Self::BinaryCrossentropy),
-            Self::MeanSquaredError(_) => None,
+            Self::MeanSquaredError(_) | Self::Ctc { .. } => None,
             Self::Custom(loss) => loss.on_logits(closing).map(Self::Custom),
         }
     }

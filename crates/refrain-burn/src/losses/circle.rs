@@ -4,7 +4,7 @@ use burn::tensor::activation::softplus;
 use burn::tensor::{Int, Tensor};
 use refrain_core::{Error, Result};
 
-use super::{Loss, check_labels};
+use super::{Loss, check_labels, log_sum_exp};
 
 const NAME: &str = "circle";
 /// What takes no part in a sum of exponentials.
@@ -124,11 +124,4 @@ impl Loss<Tensor<2>> for Circle {
         super::check_share(NAME, "margin", self.margin)?;
         check_labels(NAME, outputs.dims(), targets.dims()[0])
     }
-}
-
-/// By row: `[samples]`.
-fn log_sum_exp(values: Tensor<2>) -> Tensor<1> {
-    let largest = values.clone().detach().max_dim(1);
-    let sums = (values - largest.clone()).exp().sum_dim(1);
-    (sums.log() + largest).squeeze_dim(1)
 }

@@ -8,6 +8,7 @@ mod any;
 mod binary_crossentropy;
 mod categorical_crossentropy;
 mod circle;
+mod ctc;
 mod custom;
 mod focal;
 mod generalized_cross_entropy;
@@ -27,6 +28,7 @@ pub use any::AnyLoss;
 pub use binary_crossentropy::BinaryCrossentropy;
 pub use categorical_crossentropy::CategoricalCrossentropy;
 pub use circle::Circle;
+pub use ctc::Ctc;
 pub use custom::CustomLoss;
 pub use focal::{BinaryFocalCrossentropy, CategoricalFocalCrossentropy};
 pub use generalized_cross_entropy::CategoricalGeneralizedCrossEntropy;
@@ -129,4 +131,11 @@ fn smooth(targets: Tensor<2>, share: f64, classes: usize) -> Tensor<2> {
 fn log_probabilities(outputs: Tensor<2>) -> Tensor<2> {
     let sums = outputs.clone().sum_dim(1);
     (outputs / sums).clamp(EPSILON, 1.0 - EPSILON).log()
+}
+
+/// Of each row: `[samples]`.
+fn log_sum_exp(values: Tensor<2>) -> Tensor<1> {
+    let largest = values.clone().detach().max_dim(1);
+    let sums = (values - largest.clone()).exp().sum_dim(1);
+    (sums.log() + largest).squeeze_dim(1)
 }

@@ -17,11 +17,16 @@ impl Steps {
         outputs.dims()[1] / self.0.max(1)
     }
 
-    /// `[samples, steps × outputs]` as `[samples × steps, outputs]`.
-    pub(crate) fn outputs(self, outputs: Tensor<2>) -> Tensor<2> {
+    /// `[samples, steps × outputs]` as `[samples, steps, outputs]`.
+    pub(super) fn apart(self, outputs: Tensor<2>) -> Tensor<3> {
         let width = self.width(&outputs);
         let samples = outputs.dims()[0];
-        outputs.reshape([samples * self.0, width])
+        outputs.reshape([samples, self.0, width])
+    }
+
+    /// `[samples, steps × outputs]` as `[samples × steps, outputs]`.
+    pub(crate) fn outputs(self, outputs: Tensor<2>) -> Tensor<2> {
+        self.apart(outputs).flatten(0, 1)
     }
 
     /// The targets of steps with so many outputs: one number a step is its class where there are
@@ -38,11 +43,11 @@ impl Steps {
         Targets::Rows(rows.reshape([samples * self.0, columns / self.0.max(1)]))
     }
 
-    /// Whether there are as many outputs and targets as steps want.
+    /// Whether there are as many outputs for each step.
     ///
     /// # Errors
-    /// A data error that names both.
-    pub(crate) fn check(self, what: &str, outputs: &Tensor<2>, targets: &Targets) -> Result {
+    /// A data error that names outputs and steps.
+    pub(super) fn check_outputs(self, what: &str, outputs: &Tensor<2>) -> Result {
         let (steps, columns) = (self.0, outputs.dims()[1]);
         if steps == 0 || !columns.is_multiple_of(steps) {
             return Err(Error::data(format!(
@@ -50,6 +55,16 @@ impl Steps {
                  for each"
             )));
         }
+        Ok(())
+    }
+
+    /// Whether there are as many outputs and targets as steps want.
+    ///
+    /// # Errors
+    /// A data error that names both.
+    pub(crate) fn check(self, what: &str, outputs: &Tensor<2>, targets: &Targets) -> Result {
+        self.check_outputs(what, outputs)?;
+        let (steps, columns) = (self.0, outputs.dims()[1]);
         match targets {
             Targets::Labels(_) if steps == 1 => Ok(()),
             Targets::Labels(_) => Err(Error::data(format!(

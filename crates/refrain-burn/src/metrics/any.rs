@@ -17,7 +17,7 @@ use crate::losses::{
 };
 use crate::targets::{ClassRows as _, Targets};
 
-/// One of the metrics, or any loss, chosen at run time. Its name in the logs is the one that was
+/// One of the metrics, or any loss but `ctc`, chosen at run time. Its name in the logs is the one that was
 /// asked for, `acc` or `accuracy`, as in Keras, unless it is [named](Self::named) otherwise.
 ///
 /// # Example
@@ -39,7 +39,8 @@ trait SharedMetric: Metric<Tensor<2>, Targets> + Sync {}
 impl<M: Metric<Tensor<2>, Targets> + Sync> SharedMetric for M {}
 
 impl AnyMetric {
-    /// Keras' names of those that need no options; names of losses are names of metrics too.
+    /// Keras' names of those that need no options; names of losses are names of metrics too, but for
+    /// `ctc`: what is measured of steps is measured of each, and it is of whole sequences.
     pub const NAMES: &[&str] = &[
         "accuracy",
         "acc",
@@ -71,7 +72,9 @@ impl AnyMetric {
 
     /// All names that [`from_name`](Self::from_name) knows.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        let losses = AnyLoss::NAMES.iter().filter(|name| !Self::NAMES.contains(name));
+        let is_new =
+            |name: &&&str| !Self::NAMES.contains(name) && Self::of_loss_named(name).is_some();
+        let losses = AnyLoss::NAMES.iter().filter(is_new);
         Self::NAMES.iter().chain(losses).copied()
     }
 
@@ -100,9 +103,14 @@ impl AnyMetric {
             "pearson_correlation" => Self::custom(PearsonCorrelation),
             "r2_score" => Self::custom(R2Score::new()),
             "crossentropy" | "ce" => Self::custom(Crossentropy),
-            _ => Self::of_loss(AnyLoss::from_name(name)?),
+            _ => Self::of_loss_named(name)?,
         };
         Some(metric.named(name))
+    }
+
+    fn of_loss_named(name: &str) -> Option<Self> {
+        let loss = AnyLoss::from_name(name)?;
+        (!matches!(loss, AnyLoss::Ctc { .. })).then(|| Self::of_loss(loss))
     }
 
     /// The mean of a loss over the samples. Where the loss takes rows, class labels become one-hot

@@ -77,3 +77,45 @@ fn what_is_out_of_reach_is_an_error() {
     let error = error.map(drop).unwrap_err().to_string();
     assert!(error.contains("rows of 2 numbers are no samples of the shape [3]"), "{error}");
 }
+
+/// (rows of three, words of the error), for five steps of four classes, 0 the blank.
+#[test]
+fn labels_that_cannot_be_read_off_sequences_are_named() {
+    let cases: [(&[f32], Option<&str>); 9] = [
+        (&[1.0, 2.0, 3.0, 3.0, 0.0, 0.0], None),
+        (&[0.0, 0.0, 0.0, 2.0, 2.0, 2.0], None),
+        (
+            &[1.0, 0.0, 0.0, 4.0, 0.0, 0.0],
+            Some(
+                "label 4 of sample 1, place 0, is no class of the model's 4; allowed: whole numbers, 1..=3, with 0 behind them",
+            ),
+        ),
+        (&[1.0, -1.0, -1.0], Some("label -1 of sample 0, place 1")),
+        (&[1.0, 2.5, 0.0], Some("label 2.5 of sample 0, place 1")),
+        (&[f32::NAN, 0.0, 0.0], Some("label NaN of sample 0")),
+        (&[1.0, 0.0, 2.0], Some("sample 0 has a 0 at place 1 and a label behind it")),
+        (&[0.0, 0.0, 2.0], Some("sample 0 has a 0 at place 0 and a label behind it")),
+        (&[1.0, 1.0, 1.0, 3.0, 3.0, 3.0], None),
+    ];
+    for (values, expected) in cases {
+        let samples = values.len() / 3;
+        let data = ArrayDataset::<Tensor<2>, Tensor<2>>::new(&[1], vec![0.0; samples]).unwrap();
+        let data = data.targets(&[3], values.to_vec()).unwrap();
+        let error = data.check_label_sequences(5, 4).err().map(|error| error.to_string());
+        assert_eq!(error.is_some(), expected.is_some(), "{values:?}: {error:?}");
+        let error = error.unwrap_or_default();
+        assert!(error.contains(expected.unwrap_or_default()), "{error}");
+    }
+    let data = ArrayDataset::<Tensor<2>, Tensor<2>>::new(&[1], vec![0.0; 2]).unwrap();
+    let data = data.targets(&[3], vec![1.0, 2.0, 3.0, 1.0, 1.0, 2.0]).unwrap();
+    data.check_label_sequences(4, 4).unwrap();
+    assert_eq!(
+        data.check_label_sequences(3, 4).unwrap_err().to_string(),
+        "the 3 labels of sample 1 need 4 steps, one each and a blank between two equal ones, and the \
+         model has 3; leave the sample out, or let the model have more steps"
+    );
+    let labelled = in_memory(2).labels([3, 5]).unwrap();
+    labelled.check_label_sequences(1, 6).unwrap();
+    let error = labelled.check_label_sequences(1, 5).unwrap_err().to_string();
+    assert!(error.contains("label 5 of sample 1, place 0"), "{error}");
+}

@@ -5,6 +5,7 @@ use refrain_burn::layers::{
     Activation as ActivationLayer, Bidirectional, Conv1d, Conv2d, Conv2dTranspose, Dense, Dropout,
     Embedding, Flatten, Gru, LayerConfig, MaxPooling1d, MaxPooling2d, MultiHeadAttention,
     Normalization, Padding, RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Residual,
+    SeparableConv1d,
 };
 use refrain_burn::{
     Activation, AnyTensor, ArrayDataset, BurnLearner, Constraint, Forward as _, FromArray as _,
@@ -291,7 +292,7 @@ fn what_cannot_work_is_refused_with_place_and_way_out() {
             "layer 1 `conv1d`: kernel_size 5 is larger than its input of shape [4, 2] ([steps, \
              features]); allowed: up to 4, or padding = \"same\"",
         ),
-        (&[4, 2], Conv1d::new(2, 0).into(), "kernel_size is [1, 0]; allowed: 1 or more"),
+        (&[4, 2], Conv1d::new(2, 0).into(), "kernel_size is 0; allowed: 1 or more"),
         (&[4, 2], Conv1d::new(0, 1).into(), "filters is 0; allowed: 1 or more"),
         (
             &[4, 3],
@@ -302,6 +303,17 @@ fn what_cannot_work_is_refused_with_place_and_way_out() {
             &[4, 2],
             Conv1d::new(2, 1).strides(2).dilation_rate(3).into(),
             "strides is 2 and dilation_rate is 3; allowed: one of them other than 1",
+        ),
+        (
+            &[4, 2],
+            SeparableConv1d::new(2, 1).strides(2).dilation_rate(3).into(),
+            "strides is 2 and dilation_rate is 3; allowed: one of them other than 1",
+        ),
+        (
+            &[4, 2],
+            SeparableConv1d::new(2, 3).dilation_rate(2).into(),
+            "kernel_size 3 with dilation_rate 2 is larger than its input of shape [4, 2] ([steps, \
+             features]); allowed: up to 2",
         ),
         (
             &[1, 4, 4],

@@ -364,3 +364,84 @@ fn is_chosen_by_name() {
     mse.check(&one_output, &labels).unwrap();
     assert_close(&floats(mse.forward(one_output, labels)), &[0.09, 0.25], 1e-6, "mse of labels");
 }
+
+/// (labels, the loss, whether there is a gradient): of three steps of three classes.
+#[test]
+fn ctc_is_a_number_only_where_labels_can_be_read() {
+    let cases = [
+        ([1.0, 2.0, 0.0], Some(true), true),
+        ([0.0, 0.0, 0.0], Some(true), true),
+        // A blank between equal labels takes the third step, and there is no fifth.
+        ([2.0, 2.0, 0.0], Some(true), true),
+        ([2.0, 2.0, 1.0], Some(false), false),
+        ([3.0, 0.0, 0.0], None, false),
+        ([-1.0, 0.0, 0.0], None, false),
+        ([1.0, 0.0, 2.0], None, false),
+        ([1.5, 0.0, 0.0], None, false),
+        ([f32::NAN, 0.0, 0.0], None, false),
+    ];
+    let device = Device::flex().autodiff();
+    let outputs: Vec<f32> = (0..cases.len() * 9).map(|i| (i * 7 % 5) as f32 / 2.0).collect();
+    let outputs = rows(&outputs, 9, &device).require_grad();
+    let labels = cases.iter().flat_map(|(labels, ..)| *labels).collect::<Vec<f32>>();
+    let labels = Targets::Rows(rows(&labels, 3, &device));
+    let loss = AnyLoss::from_name("ctc").unwrap().per_step(3);
+    Loss::check(&loss, &outputs, &labels).unwrap();
+    let values = loss.forward(outputs.clone(), labels);
+    let gradients = values.clone().sum().backward();
+    let gradient = floats(outputs.grad(&gradients).unwrap());
+    for ((labels, is_finite, learns), (value, gradient)) in
+        cases.into_iter().zip(floats(values).into_iter().zip(gradient.chunks(9)))
+    {
+        let kind = if value.is_nan() { None } else { Some(value.is_finite()) };
+        assert_eq!(kind, is_finite, "{labels:?}: {value}");
+        assert!(value.is_nan() || value > 0.0, "{labels:?}: {value}");
+        assert!(gradient.iter().all(|x| x.is_finite()), "{labels:?}: {gradient:?}");
+        assert_eq!(gradient.iter().any(|x| *x != 0.0), learns, "{labels:?}: {gradient:?}");
+    }
+}
+
+/// However sure a model is, right or wrong: what it is to learn is a number.
+#[test]
+fn ctc_is_finite_on_long_sequences_of_wild_logits() {
+    let (steps, classes) = (500, 7);
+    let device = Device::flex().autodiff();
+    for scale in [0.0, 1.0, 1e4, 1e20] {
+        let outputs = (0..steps * classes)
+            .map(|i| ((i * 31 % 17) as f32 - 8.0) * scale)
+            .collect::<Vec<f32>>();
+        let outputs = rows(&outputs, steps * classes, &device).require_grad();
+        let labels: Vec<f32> = (0..40).map(|i| (i * i % 6 + 1) as f32).collect();
+        let loss = AnyLoss::from_name("ctc").unwrap().per_step(steps);
+        let value = loss.forward(outputs.clone(), Targets::Rows(rows(&labels, 40, &device)));
+        let gradients = value.clone().sum().backward();
+        let gradient = floats(outputs.grad(&gradients).unwrap());
+        assert!(value.into_scalar::<f32>() > 0.0, "{scale}");
+        assert!(gradient.iter().all(|x| x.abs() <= 1.0), "{scale}: {gradient:?}");
+        assert!(gradient.iter().any(|x| *x != 0.0), "{scale}");
+    }
+}
+
+#[test]
+fn ctc_names_shapes_that_do_not_fit() {
+    let device = Device::flex();
+    let refused = |outputs: usize, steps: usize, labels: usize| {
+        let loss = AnyLoss::from_name("ctc").unwrap().per_step(steps);
+        let outputs = rows(&vec![0.5; 2 * outputs], outputs, &device);
+        let labels = Targets::Rows(rows(&vec![1.0; 2 * labels], 2, &device));
+        Loss::check(&loss, &outputs, &labels).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(6, 4, 2),
+        "ctc: 6 outputs are none for each of 4 steps; there must be as many for each"
+    );
+    assert_eq!(
+        refused(6, 3, 3),
+        "ctc: 2 outputs and 3 rows of labels; there must be one row for each"
+    );
+    assert_eq!(
+        refused(3, 3, 2),
+        "ctc: outputs are 3 steps of 1 classes; there must be a step, and a class beside the blank, \
+         which is class 0"
+    );
+}

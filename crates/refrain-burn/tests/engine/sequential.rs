@@ -312,7 +312,7 @@ fn refuses_what_cannot_be_built() {
         (
             &[1, 8, 8],
             vec![Conv2d::new(4, 3).strides(2).dilation_rate(2).into()],
-            "strides are [2, 2] and dilation_rate is [2, 2]; allowed: one of them other than 1",
+            "strides is [2, 2] and dilation_rate is [2, 2]; allowed: one of them other than 1",
         ),
         (
             &[1, 8, 8],

@@ -10,7 +10,7 @@ use refrain_burn::burn::tensor::{Device, Gradients, Int, Tensor};
 use refrain_burn::layers::Dense;
 use refrain_burn::{
     Accuracy, Activation, Adam, AnyLoss, AnyMetric, AnyTensor, ArrayDataset, Batch, BurnLearner,
-    Forward, Initializer, Loss as _, MeanSquaredError, Optimizer, Sequential, Sgd,
+    Ctc, Forward, Initializer, Loss as _, MeanSquaredError, Optimizer, Sequential, Sgd,
     SparseCategoricalCrossentropy, Targets,
 };
 use refrain_core::callbacks::SwapEmaWeights;
@@ -273,4 +273,35 @@ fn takes_several_inputs() {
     assert_eq!(learner.forward_backward(batch(), TrainStep::default()).unwrap(), 4);
     learner.apply_gradients(0.1).unwrap();
     assert_eq!(learner.predict(batch()).unwrap().1, 4);
+}
+
+/// A module whose outputs are sequences, with a loss of whole ones.
+#[test]
+fn labels_are_read_off_the_outputs_of_a_users_module() {
+    #[derive(Module, Debug)]
+    struct Reader {
+        linear: Linear,
+    }
+
+    impl Forward for Reader {
+        type Input = Tensor<3>;
+        type Output = Tensor<3>;
+
+        fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+            self.linear.forward(x)
+        }
+    }
+
+    // A number for each of five steps, of which 1 and 2 are to be read, and 0 is not.
+    let steps = [[0.0, 1.0, 1.0, 0.0, 2.0], [2.0, 0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0, 1.0]];
+    let seen = |number: f32| [0.0, 1.0, 2.0].map(|other| f32::from(u8::from(number == other)));
+    let inputs = steps.as_flattened().iter().flat_map(|number| seen(*number)).collect();
+    let labels = vec![1.0, 2.0, 2.0, 1.0, 1.0, 1.0];
+    let data = ArrayDataset::new(&[5, 3], inputs).unwrap().targets(&[2], labels).unwrap();
+    data.check_label_sequences(5, 3).unwrap();
+    let module = Reader { linear: LinearConfig::new(3, 3).init(&Device::flex()) };
+    let mut trainer = Trainer::compile(module, Adam::new(0.1), Ctc);
+    let history = trainer.fit(&data, Fit::epochs(60).verbose(0)).unwrap();
+    let losses: Vec<f64> = history.iter().filter_map(|(_, logs)| logs.get("loss")).collect();
+    assert!(losses[59] < 0.1 * losses[0], "{losses:?}");
 }

@@ -18,8 +18,10 @@ pub(crate) fn check(args: &CheckArgs, registry: &Arc<Registry>) -> Result<u8> {
     if args.json
         && let Err(error) = &check
     {
-        let finding = Finding::error("bad-recipe", error.to_string());
-        say(&format!("{:#}", json!({ "findings": [finding.to_json()] })))?;
+        let mut finding = Finding::error("bad-recipe", error.to_string()).to_json();
+        finding["line"] = json!(error.text_place().map(|(line, _)| line));
+        finding["column"] = json!(error.text_place().map(|(_, column)| column));
+        say(&format!("{:#}", json!({ "findings": [finding] })))?;
     }
     let check = check?;
     if args.json {

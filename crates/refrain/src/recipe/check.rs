@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use refrain_burn::burn::tensor::Tensor;
-use refrain_burn::{Activation, Forward as _, LayerConfig, Loss, Sequential};
+use refrain_burn::{Activation, AnyLoss, Forward as _, LayerConfig, Loss, Sequential};
 use refrain_core::checkpoint::Checkpoints;
 use refrain_core::options::{Document, Section};
 use refrain_core::{
@@ -100,9 +100,11 @@ impl Recipe {
     /// When the data cannot be read, or does not fit the arguments of `fit`.
     pub fn check(&self, data: &RecipeData, folder: &Path) -> Result<RecipeCheck> {
         let document = reader::parse(&self.origin, &self.text)?;
-        let mut found = self.idle_findings(document.node(), data);
         // Without weights: they may be more than there is memory for.
-        let model = match self.outline_or_fault(data) {
+        let model = self.outline_or_fault(data);
+        let output_shape = model.as_ref().ok().map(Sequential::output_shape);
+        let mut found = self.idle_findings(document.node(), data, output_shape);
+        let model = match model {
             Ok(model) => model,
             Err((error, path)) => {
                 let finding = Finding::error("layer-mismatch", error.to_string());
@@ -189,6 +191,7 @@ impl Recipe {
             found.push(Finding::error("loss-mismatch", error.to_string()).option("loss"));
         }
         found.extend(self.metric_findings(data, output_shape));
+        found.extend(self.ignored_findings(data));
         let outputs = output_shape.last().copied().unwrap_or(1);
         let classes = data.classes();
         let is_of_classes = targets::has_an_output_a_class(&self.compile.loss);
@@ -210,6 +213,11 @@ impl Recipe {
         let is_probability = matches!(closing, Some(Activation::Softmax | Activation::Sigmoid));
         let name = Loss::<Tensor<2>>::name(loss);
         let finding = match (takes_logits, is_probability) {
+            (true, true) if matches!(loss, AnyLoss::Ctc { .. }) => Finding::warning(
+                "softmax-from-logits",
+                format!("{name} takes logits, and the last layer makes probabilities of them"),
+            )
+            .fix("leave the last layer's activation out"),
             (true, true) => Finding::warning(
                 "softmax-from-logits",
                 format!(

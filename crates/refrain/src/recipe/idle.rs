@@ -6,7 +6,7 @@ use refrain_core::options::{Data, Node};
 use refrain_core::{Dataset as _, Finding, list_names};
 
 use super::check::Found;
-use super::{Recipe, RecipeData, reader};
+use super::{Recipe, RecipeData, compile, reader};
 
 /// What turns a weight of a layer off, and the beginning of the options that are about it.
 const SWITCHES: [(&str, &str); 3] =
@@ -16,8 +16,14 @@ const SWITCHES: [(&str, &str); 3] =
 const DECAYING: [&str; 2] = ["adamw", "muon"];
 
 impl Recipe {
-    /// Options that the run does without. `root`: of the recipe.
-    pub(super) fn idle_findings(&self, root: &Node, data: &RecipeData) -> Vec<Found> {
+    /// Options that the run does without. `root`: of the recipe; `output_shape`: of the model, where it
+    /// can be built.
+    pub(super) fn idle_findings(
+        &self,
+        root: &Node,
+        data: &RecipeData,
+        output_shape: Option<&[usize]>,
+    ) -> Vec<Found> {
         let mut found = Vec::new();
         if let Some(half) = data.half_test() {
             let message = format!("{half}, so that there is no test part");
@@ -38,7 +44,11 @@ impl Recipe {
                 }
             }
         }
-        found.extend(class_weights(root, data));
+        // A row may be the classes of steps, and is one-hot where outputs are vectors.
+        let is_of_steps = |shape| compile::steps(shape).is_some();
+        if data.target_shape().is_none() || output_shape.is_some_and(|shape| !is_of_steps(shape)) {
+            found.extend(class_weights(root, data));
+        }
         let path = "fit.validation_freq";
         if data.validation().is_none() && reader::find(root, path).is_some() {
             let message = "`validation_freq` is given, and there is no validation".to_owned();

@@ -44,8 +44,10 @@ pub struct MemoryEstimate {
     pub checkpoint: u64,
     /// The samples that are in memory.
     pub data: u64,
-    /// Samples in a batch.
+    /// Samples in the batch that takes so much for activations.
     pub batch_size: usize,
+    /// The option of the recipe that says how many: `batch_size` or `validation_batch_size`.
+    pub batch_option: &'static str,
 }
 
 impl MemoryEstimate {
@@ -65,14 +67,19 @@ impl MemoryEstimate {
         let of_sample = kept.chain([inputs, on_their_way]).fold(0, usize::saturating_add);
         let in_step = of_sample.saturating_mul(batch_size);
         let in_validation = inputs.saturating_add(on_their_way).saturating_mul(evaluated);
+        let (activations, batch_size, batch_option) = match in_validation > in_step {
+            true => (in_validation, evaluated, "validation_batch_size"),
+            false => (in_step, batch_size, "batch_size"),
+        };
         Self {
             weights: bytes(model.parameters()),
             gradients: bytes(model.trainable),
             optimizer: bytes(state),
-            activations: bytes(in_step.max(in_validation)),
+            activations: bytes(activations),
             checkpoint: 0,
             data: 0,
             batch_size,
+            batch_option,
         }
     }
 
@@ -99,6 +106,7 @@ impl MemoryEstimate {
             "checkpoint": self.checkpoint,
             "data": self.data,
             "batch_size": self.batch_size,
+            "batch_option": self.batch_option,
             "least": self.least(),
             "total": self.total(),
         })
@@ -132,25 +140,23 @@ impl MemoryEstimate {
             let fix = format!("make the model smaller: {largest}");
             return Some(Finding::error("not-enough-memory", message).fix(fix).option("layers"));
         }
-        let batch = self.batch_size;
+        let (batch, option) = (self.batch_size, self.batch_option);
         let sure = self.least().saturating_add(activations / 10 * CERTAIN_TENTHS);
         if sure > limit.bytes {
             let message = format!(
                 "the run needs more than {} of memory ({certain} + about {} of activations at \
-                 batch_size {batch}), and there are {limit}",
+                 {option} {batch}), and there are {limit}",
                 Bytes(sure),
                 Bytes(activations)
             );
-            let fix = "make the batches smaller (batch_size, validation_batch_size), or the model";
-            return Some(
-                Finding::error("not-enough-memory", message).fix(fix).option("batch_size"),
-            );
+            let fix = format!("make {option} smaller, or the model");
+            return Some(Finding::error("not-enough-memory", message).fix(fix).option(option));
         }
         if self.total() <= limit.available {
             return None;
         }
         let message = format!(
-            "the run may need {} of memory ({certain} + about {} of activations at batch_size {batch} \
+            "the run may need {} of memory ({certain} + about {} of activations at {option} {batch} \
              + {} of a checkpoint), and {} are free",
             Bytes(self.total()),
             Bytes(activations),
@@ -158,7 +164,7 @@ impl MemoryEstimate {
             Bytes(limit.available)
         );
         let (option, fix) = if activations > self.least() {
-            ("batch_size", "make the batches smaller".to_owned())
+            (option, format!("make {option} smaller"))
         } else {
             ("layers", format!("make the model or the batches smaller: {largest}"))
         };
@@ -176,8 +182,11 @@ impl Recipe {
         data: u64,
     ) -> Result<MemoryEstimate> {
         let (model, state) = (learner.model()?.summary(), learner.optimizer_state_len()?);
-        let batch_size = self.fit.batch_size.min(samples.max(1));
-        let evaluated = self.fit.validation_batch_size().min(samples.max(1));
+        let trained = self.fit.trained_samples(samples, self.data.validation_split);
+        // How many a test part has is not known without reading it.
+        let held_out = self.data.validation_split.map_or(samples, |_| samples - trained);
+        let batch_size = self.fit.batch_size.min(trained.max(1));
+        let evaluated = self.fit.validation_batch_size().min(held_out.max(1));
         let estimate = MemoryEstimate::new(&model, state, len(sample_shape), batch_size, evaluated);
         let is_saved = self.checkpoint.takes_some();
         let checkpoint = estimate.weights.saturating_add(estimate.optimizer);
@@ -282,6 +291,20 @@ mod tests {
         // Inputs and three outputs of 10,000 samples are more than all that a step on 2,048 keeps.
         let validated = MemoryEstimate::new(&model, 2 << 28, 1 << 14, 1 << 11, 10_000);
         assert_eq!(validated.activations, 4 * 10_000 * (4 << 14));
+        assert_eq!(
+            (validated.batch_size, validated.batch_option),
+            (10_000, "validation_batch_size")
+        );
+        assert_eq!((estimate.batch_size, estimate.batch_option), (2048, "batch_size"));
+        let limited = limit(validated.least() + GIB, 0);
+        let finding = validated.finding(&model, &limited).unwrap();
+        assert_eq!(finding.option, Some("validation_batch_size"));
+        for words in [
+            "activations at validation_batch_size 10000), and",
+            "make validation_batch_size smaller, or the model",
+        ] {
+            assert!(finding.to_string().contains(words), "no {words:?} in {finding}");
+        }
         assert_eq!(estimate.total(), 8 * GIB + GIB / 8);
         // The limit, what is free of it, what is found, words.
         let (error, warning) = (Some(Severity::Error), Some(Severity::Warning));
@@ -289,7 +312,7 @@ mod tests {
         let cases: &[(u64, u64, Option<Severity>, &[&str])] = &[
             (4 * GIB, 4 * GIB, error, &["needs 4.5 GiB", "weights 1.0 GiB + gradients 1.0 GiB + optimizer's state 2.0 GiB + data 512.0 MiB", "4.0 GiB, a test", "layer 1 `dense` alone has 1.0 GiB"]),
             (estimate.least() - 1, 0, error, &["4.5 GiB"]),
-            (estimate.least(), estimate.least(), error, &["needs more than 4.9 GiB", "about 640.0 MiB of activations at batch_size 2048", "4.5 GiB, a test", "validation_batch_size"]),
+            (estimate.least(), estimate.least(), error, &["needs more than 4.9 GiB", "about 640.0 MiB of activations at batch_size 2048", "4.5 GiB, a test", "make batch_size smaller, or the model"]),
             (estimate.least() + estimate.activations / 10 * 7, estimate.least(), warning, &["may need 8.1 GiB", "640.0 MiB of activations at batch_size 2048", "3.0 GiB of a checkpoint", "4.5 GiB are free"]),
             (9 * GIB, estimate.total() - 1, warning, &["8.1 GiB"]),
             (9 * GIB, estimate.total(), None, &[]),

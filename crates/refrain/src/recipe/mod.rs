@@ -380,6 +380,7 @@ impl Recipe {
         // Before the first batch, and before anything is written or allocated.
         self.check_loss(data, model.output_shape()).map_err(|e| e.context(&self.origin))?;
         let mut findings = self.metric_findings(data, model.output_shape());
+        findings.extend(self.ignored_findings(data));
         let outline = self.trainer_of(model)?;
         findings.extend(self.memory_finding(outline.learner(), data)?);
         if let Some(finding) = findings.iter().find(|finding| finding.severity == Severity::Error) {
@@ -395,7 +396,8 @@ impl Recipe {
         let mut optimizer = self.optimizer()?;
         let rate = optimizer.take_learning_rate();
         let output_shape = model.output_shape();
-        let metrics = self.compile.metrics_of(output_shape);
+        let metrics = self.compile.metrics_of(output_shape).map(|(metric, _)| metric);
+        let metrics: Vec<_> = metrics.collect();
         let loss = self.compile.loss_of(output_shape);
         let learner = BurnLearner::new(model, optimizer, loss);
         let mut trainer = Trainer::new(learner, rate).seed(self.seed);
@@ -427,9 +429,7 @@ impl Recipe {
             Some(document.place(reader::find(document.node(), path)?.at))
         };
         match place() {
-            Some((line, column)) => {
-                error.context(format!("{}, line {line}, column {column}", self.origin))
-            }
+            Some(place) => error.in_text(&self.origin, place),
             None => error.context(&self.origin),
         }
     }

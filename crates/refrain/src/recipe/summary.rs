@@ -125,12 +125,16 @@ impl fmt::Display for RecipeSummary {
         writeln!(f, " Input: {}", shape(&self.input_shape))?;
         writeln!(f)?;
         writeln!(f, "Memory of a run")?;
-        let batch = memory.batch_size;
+        let of_validation = match memory.batch_option {
+            "validation_batch_size" => "validation ",
+            _ => "",
+        };
+        let batch = format!("of a {of_validation}batch of {}, estimated", memory.batch_size);
         let rows = [
             ("weights", memory.weights, String::new()),
             ("gradients", memory.gradients, String::new()),
             ("optimizer", memory.optimizer, format!("what {} remembers", self.optimizer)),
-            ("activations", memory.activations, format!("of a batch of {batch}, estimated")),
+            ("activations", memory.activations, batch),
             ("checkpoint", memory.checkpoint, "a copy while it is written".to_owned()),
             ("data", memory.data, self.samples_in_words()),
             ("total", memory.total(), "beside the program itself".to_owned()),

@@ -1,7 +1,7 @@
 //! Whether the last layer, the loss, the metrics and the data's targets fit each other.
 
 use refrain_burn::burn::tensor::{Device, Int, Tensor};
-use refrain_burn::{AnyLoss, Loss, Metric, Targets};
+use refrain_burn::{AnyLoss, AnyMetric, Loss, Metric, Targets};
 use refrain_core::{Error, Finding, Result};
 
 use super::{Recipe, RecipeData, compile};
@@ -38,8 +38,9 @@ const ALONG_AXIS: [&str; 6] = [
     "sparse_categorical_crossentropy",
 ];
 
-/// Losses that compare numbers: the classes of texts, which count from 0, are none to be met.
-const OF_NUMBERS: [&str; 8] = [
+/// Losses that compare numbers: the classes of texts, which count from 0, are none to be met. Those of
+/// `ctc` count from 1.
+const OF_NUMBERS: [&str; 9] = [
     "mean_squared_error",
     "mean_absolute_error",
     "mean_absolute_percentage_error",
@@ -48,6 +49,7 @@ const OF_NUMBERS: [&str; 8] = [
     "log_cosh",
     "poisson",
     "cosine_similarity",
+    "ctc",
 ];
 
 /// Whether one number a sample is its class, of several that the loss tells apart.
@@ -80,6 +82,9 @@ impl Recipe {
             let (outputs, targets) = probe(outputs, targets, data.target_shape().is_some());
             return Loss::check(loss, &outputs, &targets)
                 .map_err(|e| e.context(self.last_layer(output_shape)));
+        }
+        if matches!(loss, AnyLoss::Ctc { .. }) {
+            return self.check_sequences(data, name, output_shape);
         }
         match data.target_shape() {
             Some(target_shape) => self.check_rows(data, name, output_shape, target_shape),
@@ -180,6 +185,10 @@ impl Recipe {
             let of_steps = outputs / steps.max(1);
             let numbers = format!("[{steps}, {of_steps}], a number for each output");
             let takes = match (OF_LABELS.contains(&name), compares_numbers(&self.compile.loss)) {
+                (true, _) if outputs == targets => format!(
+                    "{classes}; rows of a number for each class go with loss = \
+                     \"categorical_crossentropy\""
+                ),
                 (true, _) => classes,
                 (_, true) => numbers,
                 (false, false) => format!("{classes}, or {numbers}"),
@@ -202,6 +211,38 @@ impl Recipe {
         data.check_step_labels(outputs / steps.max(1), self.compile.loss.ignored_class())
     }
 
+    /// Labels that are read off whole sequences.
+    fn check_sequences(&self, data: &RecipeData, name: &str, output_shape: &[usize]) -> Result {
+        let &[steps, classes] = output_shape else {
+            return Err(Error::config(format!(
+                "{}, and loss `{name}` takes sequences of the shape [steps, classes]; let the recurrent \
+                 layers have return_sequences = true, and end with a dense layer without flatten",
+                self.last_layer(output_shape)
+            )));
+        };
+        if classes < 2 {
+            return Err(Error::config(format!(
+                "{}, and loss `{name}` takes an output for each class beside the blank, which is \
+                 class 0; give the last layer units = the largest label + 1",
+                self.last_layer(output_shape)
+            )));
+        }
+        if let Some(shape) = data.target_shape().filter(|shape| shape.len() != 1) {
+            return Err(Error::config(format!(
+                "the data's targets have the shape {shape:?}, and loss `{name}` takes the labels of a \
+                 sequence, [most labels], with 0 behind them"
+            )));
+        }
+        if !self.fit.class_weight.is_empty() {
+            return Err(Error::config(
+                "class_weight weighs whole samples, and here a sample has several labels; leave \
+                 class_weight out",
+            ));
+        }
+        let checked = data.check_label_sequences(steps, classes);
+        checked.map_err(|e| e.context(format!("loss `{name}`")))
+    }
+
     /// Metrics that cannot compare outputs of this shape with the data's targets.
     pub(super) fn metric_findings(
         &self,
@@ -211,22 +252,50 @@ impl Recipe {
         let outputs = len(output_shape);
         let has_rows = data.target_shape().is_some();
         let (probe, targets) = probe(outputs, len(data.target_shape().unwrap_or(&[])), has_rows);
-        let problem = |metric: &refrain_burn::AnyMetric| {
-            let name = Metric::<Tensor<2>, Targets>::name(metric);
-            let classes = metric.label_classes(&probe).filter(|_| !has_rows);
-            let checked = classes.map_or(Ok(()), |classes| data.check_labels(classes));
-            let error = checked.and_then(|()| metric.check_batch(&probe, &targets)).err()?;
-            let message = format!(
-                "metric `{name}` cannot compare the model's {outputs} outputs with this data's \
-                 targets: {error}"
-            );
+        let is_of_sequences = matches!(self.compile.loss, AnyLoss::Ctc { .. });
+        let problem = |(metric, is_own): (AnyMetric, bool)| {
+            let name = Metric::<Tensor<2>, Targets>::name(&metric);
+            let message = if is_of_sequences && !is_own {
+                format!(
+                    "metric `{name}` compares each step with a target of its own, and with loss `ctc` no \
+                     label belongs to a step"
+                )
+            } else {
+                let classes = metric.label_classes(&probe).filter(|_| !has_rows);
+                let checked = classes.map_or(Ok(()), |classes| data.check_labels(classes));
+                let error = checked.and_then(|()| metric.check_batch(&probe, &targets)).err()?;
+                format!(
+                    "metric `{name}` cannot compare the model's {outputs} outputs with this data's \
+                     targets: {error}"
+                )
+            };
             Some(
                 Finding::error("metric-mismatch", message)
                     .fix("leave the metric out")
                     .option("metrics"),
             )
         };
-        self.compile.metrics_of(output_shape).iter().filter_map(problem).collect()
+        self.compile.metrics_of(output_shape).filter_map(problem).collect()
+    }
+
+    /// Data of which the loss leaves all out.
+    pub(super) fn ignored_findings(&self, data: &RecipeData) -> Vec<Finding> {
+        let Some(ignored) = self.compile.loss.ignored_class() else {
+            return Vec::new();
+        };
+        let (trained, held_out) = data.have_only(ignored);
+        let all = format!("has the label {ignored}, which ignore_class leaves out");
+        let fix = "correct ignore_class, or the labels";
+        let nothing = trained.then(|| {
+            let message = format!("all that is trained on {all}: there is nothing to learn");
+            Finding::error("all-ignored", message)
+        });
+        let unseen = held_out.then(|| {
+            let message = format!("all that is held out {all}: val_loss says nothing");
+            Finding::warning("all-ignored", message)
+        });
+        let found = nothing.into_iter().chain(unseen);
+        found.map(|finding| finding.fix(fix).option("loss")).collect()
     }
 
     /// `layer 3 `conv2d`, the last one, gives the shape [10, 6, 6]`.
@@ -258,25 +327,17 @@ fn len(shape: &[usize]) -> usize {
 mod tests {
     use super::*;
 
+    /// A loss that is in none of them, or in two, would be checked by the wrong rule.
     #[test]
-    fn losses_compare_numbers_or_classes() {
-        let of_numbers = [
-            "mean_squared_error",
-            "mse",
-            "mean_absolute_error",
-            "mae",
-            "mean_absolute_percentage_error",
-            "mape",
-            "mean_squared_logarithmic_error",
-            "msle",
-            "huber",
-            "log_cosh",
-            "poisson",
-            "cosine_similarity",
-        ];
-        for &name in AnyLoss::NAMES {
-            let loss = AnyLoss::from_name(name).unwrap();
-            assert_eq!(compares_numbers(&loss), of_numbers.contains(&name), "{name}");
+    fn every_loss_takes_one_kind_of_targets() {
+        let kinds: [&[&str]; 4] = [&ONE_HOT, &YES_OR_NO, &OF_LABELS, &OF_NUMBERS];
+        let canonical = |name: &str| Loss::<Tensor<2>>::name(&AnyLoss::from_name(name).unwrap());
+        for name in AnyLoss::NAMES {
+            let of = kinds.iter().filter(|kind| kind.contains(&canonical(name))).count();
+            assert_eq!(of, 1, "{name}");
+        }
+        for name in kinds.concat().into_iter().chain(ALONG_AXIS) {
+            assert_eq!(canonical(name), name);
         }
     }
 }

@@ -84,7 +84,24 @@ PER_STEP = [
     ("sparse_categorical_crossentropy", {"ignore_class": 2}, HALVES[0], [0, 2, 1]),
     ("sparse_categorical_crossentropy", {"ignore_class": 7, "from_logits": True}, ONE_HOT[0], [0, 7, 1]),
 ]
+
+def logits(seed, *shape, scale=1.0):
+    return (scale * np.random.RandomState(seed).randn(*shape)).round(3).tolist()
+
+
+# Outputs [samples, steps, classes], and rows of labels with 0 behind them.
+CTC = [
+    # As many as there are, fewer, two equal ones in a row, none.
+    (logits(1, 4, 6, 4), [[1, 2, 3], [2, 0, 0], [3, 3, 1], [0, 0, 0]]),
+    # No step to spare, where a row is longer than the sequence.
+    (logits(2, 3, 3, 3), [[1, 2, 1, 0, 0], [2, 2, 0, 0, 0], [2, 1, 2, 0, 0]]),
+    # One label, and far between what is likely and what is not.
+    (logits(3, 2, 12, 5, scale=30.0), [[4], [1]]),
+    (logits(4, 2, 1, 3), [[2, 0], [0, 0]]),
+    (logits(5, 2, 40, 6, scale=3.0), [[1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 1, 1], [5, 1, 5, 1, 5, 0, 0, 0, 0, 0, 0, 0]]),
+]
 LOSS_CLASSES = {
+    "ctc": keras.losses.CTC,
     "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
     "categorical_focal_crossentropy": keras.losses.CategoricalFocalCrossentropy,
@@ -149,12 +166,14 @@ def main():
             out.write(json.dumps(line) + "\n")
         for name, options, outputs, targets in PER_STEP:
             out.write(json.dumps(per_step(name, options, outputs, targets)) + "\n")
+        for outputs, targets in CTC:
+            out.write(json.dumps(per_step("ctc", {}, outputs, targets)) + "\n")
 
 
 def per_step(name, options, outputs, targets):
     loss = LOSS_CLASSES[name](**options)
     p, y = np.array(outputs, "float32"), np.array(targets)
-    y = y.astype("int32" if name.startswith("sparse") else "float32")
+    y = y.astype("int32" if name.startswith(("sparse", "ctc")) else "float32")
     value, gradient = jax.value_and_grad(lambda p: loss(y, p))(p)
     steps = {"steps": p.shape[1]} if p.ndim == 3 else {}
     return {"loss": name, "options": options, "columns": int(p[0].size), **steps, "outputs": flat(p), "targets": flat(y),

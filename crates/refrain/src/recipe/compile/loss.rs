@@ -111,8 +111,12 @@ pub(super) fn with_options(
         }
         (_, loss) => loss,
     };
+    let has_choice = loss.takes_logits().is_some() && !matches!(loss, AnyLoss::Ctc { .. });
+    if !has_choice {
+        return Ok(loss);
+    }
     // It stands under its key in any case: whether the loss takes logits is asked of the loss.
-    match options.get("from_logits").filter(|_| loss.takes_logits().is_some()) {
+    match options.get("from_logits") {
         Some(from_logits) => Ok(loss.from_logits(from_logits.bool()?)),
         None => Ok(loss),
     }

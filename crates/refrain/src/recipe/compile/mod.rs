@@ -64,13 +64,16 @@ impl Compile {
         self.metrics.iter().map(CompiledMetric::name)
     }
 
-    /// The metrics of a model whose outputs have this shape.
-    pub(super) fn metrics_of(&self, output_shape: &[usize]) -> Vec<AnyMetric> {
-        let of = |CompiledMetric { metric, is_own }: &CompiledMetric| match steps(output_shape) {
-            Some(steps) if !is_own => metric.clone().per_step(steps),
-            _ => metric.clone(),
-        };
-        self.metrics.iter().map(of).collect()
+    /// The metrics of a model whose outputs have this shape, and whether they are the registry's.
+    pub(super) fn metrics_of(
+        &self,
+        output_shape: &[usize],
+    ) -> impl Iterator<Item = (AnyMetric, bool)> {
+        let steps = steps(output_shape);
+        self.metrics.iter().map(move |CompiledMetric { metric, is_own }| match steps {
+            Some(steps) if !is_own => (metric.clone().per_step(steps), false),
+            _ => (metric.clone(), *is_own),
+        })
     }
 
     /// What decides how the run goes, by dotted key: one name for each thing, with defaults.

@@ -367,6 +367,12 @@ impl Options<'_, '_> {
                 "`loss_scale` and `loss_scale_factor` are both given; allowed: one of them",
             ));
         }
+        if !value.is_table() {
+            return Err(value.error(
+                "`loss_scale` is no table; allowed: { initial_scale = 32768.0 }, for example, for a scale \
+                 that follows the gradients; one that stays is loss_scale_factor = 2.0",
+            ));
+        }
         let section = value.section("the loss scale")?;
         let mut options = Options::below(format!("{PATH}.loss_scale"), Some(&section));
         let scale = LossScale::dynamic()

@@ -149,6 +149,31 @@ impl RecipeData {
         })
     }
 
+    /// Checks all targets as labels of whole sequences, as
+    /// [`ArrayDataset::check_label_sequences`].
+    ///
+    /// # Errors
+    /// When a sample's cannot be read off so many steps, naming it.
+    pub fn check_label_sequences(&self, steps: usize, classes: usize) -> Result {
+        self.samples.check_label_sequences(steps, classes)?;
+        self.test.as_ref().map_or(Ok(()), |test| {
+            test.check_label_sequences(steps, classes).map_err(|e| e.context("the test part"))
+        })
+    }
+
+    /// Whether all that is trained on has this one label, and all that the run is validated on.
+    pub(super) fn have_only(&self, label: i64) -> (bool, bool) {
+        let (samples, trained) = (&self.samples, self.train().len());
+        let held_out = match self.held_out {
+            HeldOut::Nothing => false,
+            HeldOut::Tail(first) => samples.have_only(label, first..samples.len()),
+            HeldOut::Test => {
+                self.test.as_ref().is_some_and(|test| test.have_only(label, 0..test.len()))
+            }
+        };
+        (samples.have_only(label, 0..trained), held_out)
+    }
+
     /// A hash of all samples that a run trains on or is validated on, as
     /// [`ArrayDataset::fingerprint`].
     pub fn fingerprint(&self) -> String {
