@@ -144,8 +144,11 @@ impl RunFolder {
         replace(files, &self.file(RECIPE), recipe)
     }
 
-    /// Removes what the run before wrote, and nothing else.
-    fn clear(&self, files: &Files) -> Result {
+    /// Removes what the run before wrote, and nothing else; the recipe, which says what that is, stays.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub(crate) fn clear(&self, files: &Files) -> Result {
         let own = [self.file("model.safetensors"), self.file(DATA)];
         // A recipe that this version cannot read keeps its callbacks' files: better too many.
         let outputs = Recipe::load_with(&self.registry, &self.file(RECIPE), &[])

@@ -386,6 +386,34 @@ fn overwriting_leaves_what_is_not_the_runs() {
 }
 
 #[test]
+fn a_run_that_was_being_overwritten_is_no_damage_and_makes_way() {
+    let place = place();
+    place.run(&train("whole", &["--set", "seed=8"])).ok();
+    place.run(&train("run", &["--set", "fit.epochs=2"])).ok();
+    // Ended between the checkpoints and the rest: this file cannot be removed.
+    let model = place.path("run/model.safetensors");
+    fs::rename(&model, place.path("model")).unwrap();
+    fs::create_dir(&model).unwrap();
+    place.run(&train("run", &["--overwrite"])).fails(1, &["model.safetensors"]);
+    assert!(place.checkpoints("run").is_empty());
+    fs::remove_dir(&model).unwrap();
+    fs::rename(place.path("model"), &model).unwrap();
+
+    let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
+    assert!(seen.contains("journal.jsonl: the run is being overwritten"), "{seen}");
+    assert!(seen.contains("`run` (killed): all is well"), "{seen}");
+    // Whose recipe is in the folder is not known.
+    place
+        .run(&["train", "--dir", "run", "--resume"])
+        .fails(2, &["`run` was being overwritten", "RECIPE --dir run --resume", "--overwrite"]);
+    let done = place.run(&train("run", &["--resume", "--set", "seed=8"])).ok();
+    assert!(done.stderr.contains("what was left of it was removed"), "{}", done.stderr);
+    assert!(done.stderr.contains("starting from the beginning"), "{}", done.stderr);
+    place.assert_same_runs("whole", "run");
+    place.run(&["verify", "--dir", "run"]).ok();
+}
+
+#[test]
 fn without_dir_the_newest_unfinished_run_of_the_name_goes_on() {
     let place = place();
     let done = place.run(&["train", "x.toml", "--resume", "--set", "fit.epochs=2"]).ok();

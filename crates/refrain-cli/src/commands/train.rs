@@ -128,6 +128,9 @@ impl Attempt<'_> {
         };
         show_findings(&prepared.check);
         let point = prepared.trainer.resume()?;
+        if point.was_overwritten() {
+            folder.clear(&Files::default())?;
+        }
         if recipe.leaves_weights_out() {
             let Some(config) = point.config() else {
                 // Nothing has the weights: what is missing is said.

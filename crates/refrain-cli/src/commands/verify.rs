@@ -56,7 +56,9 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Arc<Registry>) -> Result<u8> 
     if is_still {
         found.extend(lost(&run, &checkpoints, dir)?);
     }
-    found.extend(recipe_is_missing(&files, &checkpoints, dir)?);
+    if !run.journal.is_being_overwritten() {
+        found.extend(recipe_is_missing(&files, &checkpoints, dir)?);
+    }
     found.extend(outputs(&files, registry, &run));
     let remains = remains(&files, dir)?;
     for path in &remains.leftovers {
@@ -135,6 +137,10 @@ fn no_run(dir: &Path) -> Error {
 fn journal(run: &RunReport, checkpoints: &[CheckpointReport]) -> Found {
     const WHAT: &str = "journal.jsonl";
     let journal = &run.journal;
+    if journal.is_being_overwritten() {
+        let text = "the run is being overwritten, or was when its process ended";
+        return Found::good(WHAT, text);
+    }
     if let Some(damage) = journal_damage(run) {
         return Found::damaged(WHAT, damage);
     }

@@ -103,6 +103,9 @@ pub enum Record {
         /// Each with its length and hash.
         files: Vec<Part>,
     },
+    /// The run that was here is being removed, for another to begin: the journal's only record while
+    /// that lasts.
+    Overwrite,
     /// The run ended in this process.
     End {
         /// `completed`, `stopped`, `interrupted` or `failed`.
@@ -248,6 +251,13 @@ impl JournalText {
         }
     }
 
+    /// Whether the run in the folder is being removed, or was when its process was killed: whoever
+    /// begins a run there, or goes on, removes the rest of it.
+    pub fn is_being_overwritten(&self) -> bool {
+        let is_whole = self.damage.is_empty() && self.torn == 0;
+        is_whole && matches!(self.entries.as_slice(), [Entry { record: Record::Overwrite, .. }])
+    }
+
     /// The number of the last record.
     pub fn last_seq(&self) -> u64 {
         self.entries.iter().map(|entry| entry.seq).max().unwrap_or(0)
@@ -362,6 +372,13 @@ impl Journal {
         Ok(JournalText::parse(&files.read(path, MAX_BYTES)?))
     }
 
+    /// Replaces the journal in `path` by one with a single record, or with none.
+    pub(super) fn replace(files: &Files, path: &Path, record: Option<&Record>) -> Result {
+        is_regular_file(files, path)?;
+        let text = record.map(|record| line(1, record)).transpose()?.unwrap_or_default();
+        files.write_atomically(path, text.as_bytes())
+    }
+
     /// Opens a journal with this text to go on with it: what is torn is cut off.
     pub(super) fn open(files: &Files, path: &Path, text: &JournalText) -> Result<Self> {
         is_regular_file(files, path)?;
@@ -388,15 +405,8 @@ impl Journal {
     /// Appends a record. Cost: one write. Where it fails the record is kept, and written before the
     /// next one, or by the next sync.
     pub(super) fn append(&mut self, record: &Record) -> Result {
-        let mut fields = Map::new();
         let seq = self.seq.saturating_add(1);
-        fields.insert("seq".into(), seq.into());
-        fields.insert("time".into(), now().into());
-        match serde_json::to_value(record).map_err(Error::wrap)? {
-            Value::Object(record) => fields.extend(record),
-            _ => return Err(Error::msg("a record is no object")),
-        }
-        self.backlog.extend_from_slice(seal(&fields).as_bytes());
+        self.backlog.extend_from_slice(line(seq, record)?.as_bytes());
         self.seq = seq;
         self.write_backlog().map_err(|e| Error::file("write", &self.path, e))
     }
@@ -439,6 +449,18 @@ impl Journal {
         self.is_suspect = false;
         Ok(())
     }
+}
+
+/// A record's line, written now.
+fn line(seq: u64, record: &Record) -> Result<String> {
+    let mut fields = Map::new();
+    fields.insert("seq".into(), seq.into());
+    fields.insert("time".into(), now().into());
+    match serde_json::to_value(record).map_err(Error::wrap)? {
+        Value::Object(record) => fields.extend(record),
+        _ => return Err(Error::msg("a record is no object")),
+    }
+    Ok(seal(&fields))
 }
 
 /// RFC 3339, UTC, milliseconds.

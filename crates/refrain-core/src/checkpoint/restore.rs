@@ -189,7 +189,7 @@ impl<L: Learner> Trainer<L> {
     fn recover(&self, checkpoints: &Checkpoints) -> Result<Resumption> {
         checkpoints.check()?;
         let recovered = Store::recover(&self.files, &checkpoints.folder, checkpoints.keep)?;
-        let Recovered { store, checkpoint, journal, mut notes } = recovered;
+        let Recovered { store, checkpoint, journal, was_overwritten, mut notes } = recovered;
         let mut loaded = checkpoint.as_ref().map(Loaded::new).transpose()?;
         if let Some(loaded) = &mut loaded {
             loaded.rates = journal.rates();
@@ -197,7 +197,7 @@ impl<L: Learner> Trainer<L> {
         notes.extend(loaded.as_ref().and_then(|loaded| missing_epochs(&journal, loaded)));
         let later = later_epochs(&journal, checkpoint.as_ref());
         let manifest = checkpoint.map(|found| found.manifest);
-        let point = ResumePoint::new(manifest, later, notes);
+        let point = ResumePoint::new(manifest, later, was_overwritten, notes);
         Ok(Resumption { store, loaded, point, has_begun: journal.run().is_some() })
     }
 

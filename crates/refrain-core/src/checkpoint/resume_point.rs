@@ -13,6 +13,7 @@ pub struct ResumePoint {
     manifest: Option<Manifest>,
     /// Epochs in the journal that come after the checkpoint.
     pub(super) later_epochs: usize,
+    was_overwritten: bool,
     pub(super) notes: Vec<String>,
     /// Epochs that are planned, once that is known.
     pub(super) planned: Option<usize>,
@@ -38,8 +39,13 @@ impl fmt::Display for Change {
 }
 
 impl ResumePoint {
-    pub(super) fn new(manifest: Option<Manifest>, later_epochs: usize, notes: Vec<String>) -> Self {
-        Self { manifest, later_epochs, notes, planned: None }
+    pub(super) fn new(
+        manifest: Option<Manifest>,
+        later_epochs: usize,
+        was_overwritten: bool,
+        notes: Vec<String>,
+    ) -> Self {
+        Self { manifest, later_epochs, was_overwritten, notes, planned: None }
     }
 
     /// The checkpoint that it goes on from; `None`: the run starts from the beginning.
@@ -66,6 +72,12 @@ impl ResumePoint {
     pub fn age(&self) -> Option<Duration> {
         let time = humantime::parse_rfc3339(&self.manifest.as_ref()?.time).ok()?;
         SystemTime::now().duration_since(time).ok()
+    }
+
+    /// Whether a run was being [overwritten](super::Checkpoints::overwrite) here when its process
+    /// ended: what the library had left of it is gone now, and another begins.
+    pub fn was_overwritten(&self) -> bool {
+        self.was_overwritten
     }
 
     /// What was damaged, moved or cut off.

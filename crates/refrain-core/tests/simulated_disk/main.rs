@@ -7,4 +7,5 @@ mod crashes;
 mod failures;
 #[path = "../length/mod.rs"]
 mod length;
+mod overwritten;
 mod runs;
