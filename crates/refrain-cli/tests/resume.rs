@@ -263,6 +263,41 @@ fn what_would_alter_the_past_is_listed_and_refused_or_accepted() {
 }
 
 #[test]
+fn what_was_accepted_is_remembered_though_no_checkpoint_came_after_it() {
+    let place = place();
+    killed(&place, "run", 4, 1, &[]);
+    fs::create_dir_all(place.path("whole")).unwrap();
+    for (path, bytes) in place.contents("run") {
+        let copy = place.path("whole").join(path.strip_prefix(place.path("run")).unwrap());
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(copy, bytes).unwrap();
+    }
+    let accepted = ["--set", "seed=8", "--set", "compile.optimizer.learning_rate=0.005"];
+    let accept = |dir: &'static str| {
+        [&["train", "--dir", dir, "--resume", "--accept-changes"][..], &accepted[..]].concat()
+    };
+    place.run(&accept("whole")).ok();
+    // Killed twice, before its next checkpoint.
+    let long = ["--set", "checkpoint.every_steps=1000000", "--set", "fit.epochs=100000"];
+    place.start(&[&accept("run"), &long[..]].concat(), "Epoch 9/").kill();
+    let resume = ["train", "--dir", "run", "--resume"];
+    place.start(&resume, "Epoch 9/").kill();
+    // Another change is one, and so is the way back.
+    for (set, line) in [
+        ("seed=9", "changed: seed: 8 → 9\n"),
+        ("seed=7", "changed: seed: 8 → 7\n"),
+        ("fit.batch_size=64", "changed: fit.batch_size: 32 → 64\n"),
+    ] {
+        let refused = place.run(&[&resume[..], &["--set", set]].concat());
+        assert_eq!(refused.stderr.matches("changed: ").count(), 1, "{}", refused.stderr);
+        refused.fails(2, &[line, "--accept-changes"]);
+    }
+    let short = ["--set", "checkpoint.every_steps=5", "--set", "fit.epochs=12"];
+    place.run(&[&resume[..], &short].concat()).ok();
+    place.assert_same_runs("whole", "run");
+}
+
+#[test]
 fn other_initial_weights_are_a_change_whatever_their_name() {
     let place = place();
     for seed in ["1", "2"] {

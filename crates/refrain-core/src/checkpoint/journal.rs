@@ -80,6 +80,9 @@ pub enum Record {
         /// What is no longer as it was, and was accepted.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<String>,
+        /// What must be the same from here on, where changes were accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config: Option<BTreeMap<String, String>>,
     },
     /// The run went back to a checkpoint. Epochs after the first `epochs` are superseded.
     Rollback {
@@ -323,6 +326,18 @@ impl JournalText {
             Record::End { outcome, by, .. } => Some((outcome, by.as_deref())),
             _ => None,
         }
+    }
+
+    /// What must be the same in a process that goes on from this checkpoint, where changes were
+    /// accepted after it was taken.
+    pub(super) fn accepted_since(&self, checkpoint: u64) -> Option<&BTreeMap<String, String>> {
+        self.entries.iter().rev().find_map(|entry| match &entry.record {
+            // Numbers grow: a later checkpoint than the one gone on from has them itself.
+            Record::Resume { checkpoint: Some(from), config, .. } if *from >= checkpoint => {
+                config.as_ref()
+            }
+            _ => None,
+        })
     }
 
     /// Epochs that the run's last process planned.

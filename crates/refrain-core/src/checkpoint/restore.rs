@@ -197,7 +197,10 @@ impl<L: Learner> Trainer<L> {
         notes.extend(loaded.as_ref().and_then(|loaded| missing_epochs(&journal, loaded)));
         let later = later_epochs(&journal, checkpoint.as_ref());
         let manifest = checkpoint.map(|found| found.manifest);
-        let point = ResumePoint::new(manifest, later, was_overwritten, notes);
+        let accepted = manifest.as_ref().and_then(|found| journal.accepted_since(found.number));
+        let mut point = ResumePoint::new(manifest, later, notes);
+        point.accepted = accepted.cloned();
+        point.was_overwritten = was_overwritten;
         Ok(Resumption { store, loaded, point, has_begun: journal.run().is_some() })
     }
 
@@ -223,7 +226,7 @@ impl<L: Learner> Trainer<L> {
         if self.is_rehearsal() {
             return Ok(None);
         }
-        let Some(options) = self.checkpoints_wanted() else {
+        let Some(mut options) = self.checkpoints_wanted() else {
             return Ok(None);
         };
         options.check()?;
@@ -252,9 +255,13 @@ impl<L: Learner> Trainer<L> {
                 changes.join("; ")
             )));
         }
-        if let Some(loaded) = loaded.as_mut().filter(|_| !changes.is_empty()) {
-            // With other settings nobody may want it any more.
-            loaded.state.stop = None;
+        if point.is_of_other_settings(&config) {
+            // Now, or by a process that was killed before it had a checkpoint with them.
+            options.accept_changes = true;
+            if let Some(loaded) = &mut loaded {
+                // Nobody may want it any more.
+                loaded.state.stop = None;
+            }
         }
         // The epoch under way has to be planned too.
         let begun = point.epochs() + usize::from(point.batch() > 0);
@@ -285,6 +292,7 @@ impl<L: Learner> Trainer<L> {
                 step: point.step(),
                 planned: epochs.epochs(),
                 changes: changes.iter().map(ToString::to_string).collect(),
+                config: (!changes.is_empty()).then(|| config.clone()),
             });
         }
         let saving = Saving::new(options, config, Saver::new(store));

@@ -11,9 +11,11 @@ use crate::error::Escaped;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResumePoint {
     manifest: Option<Manifest>,
+    /// What must be the same, where that was changed after the checkpoint, and accepted.
+    pub(super) accepted: Option<BTreeMap<String, String>>,
     /// Epochs in the journal that come after the checkpoint.
     pub(super) later_epochs: usize,
-    was_overwritten: bool,
+    pub(super) was_overwritten: bool,
     pub(super) notes: Vec<String>,
     /// Epochs that are planned, once that is known.
     pub(super) planned: Option<usize>,
@@ -39,13 +41,8 @@ impl fmt::Display for Change {
 }
 
 impl ResumePoint {
-    pub(super) fn new(
-        manifest: Option<Manifest>,
-        later_epochs: usize,
-        was_overwritten: bool,
-        notes: Vec<String>,
-    ) -> Self {
-        Self { manifest, later_epochs, was_overwritten, notes, planned: None }
+    pub(super) fn new(manifest: Option<Manifest>, later_epochs: usize, notes: Vec<String>) -> Self {
+        Self { manifest, later_epochs, notes, ..Self::default() }
     }
 
     /// The checkpoint that it goes on from; `None`: the run starts from the beginning.
@@ -85,9 +82,14 @@ impl ResumePoint {
         &self.notes
     }
 
-    /// What must be the same, as it was.
+    /// What must be the same, as it was: at the checkpoint, or as it was accepted after it.
     pub fn config(&self) -> Option<&BTreeMap<String, String>> {
-        self.manifest.as_ref().map(|manifest| &manifest.config)
+        self.accepted.as_ref().or(self.manifest.as_ref().map(|manifest| &manifest.config))
+    }
+
+    /// Whether the checkpoint was taken with other settings than these.
+    pub(super) fn is_of_other_settings(&self, now: &BTreeMap<String, String>) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.config != *now)
     }
 
     /// What is different now, in the order of the keys.
