@@ -1,6 +1,7 @@
 //! What a run's journal says of the run's files: whether they are as they were written.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
 use refrain::checkpoint::{Part, Record, RunReport, inspect};
 use refrain::files::Files;
@@ -17,8 +18,17 @@ const MAX_BYTES: u64 = 1 << 30;
 /// Notes on what the recipe's callbacks have written into `folder`: on files, of which a folder may
 /// have checksums of its own.
 pub(crate) fn of_outputs(recipe: &Recipe, folder: &Path) -> Vec<Part> {
+    of_files(&recipe.outputs(folder).unwrap_or_default(), folder)
+}
+
+/// As [`of_outputs`], on files with the epoch or a metric in their names: those that are there at the
+/// end, which callbacks may have removed meanwhile, or a run that has gone back may have left behind.
+pub(crate) fn of_templates(recipe: &Recipe, folder: &Path) -> Vec<Part> {
+    of_files(&recipe.outputs_of_templates(folder).unwrap_or_default(), folder)
+}
+
+fn of_files(paths: &[PathBuf], folder: &Path) -> Vec<Part> {
     let files = Files::default();
-    let outputs = recipe.outputs(folder).unwrap_or_default();
     let note = |path: &Path| {
         let name = path.strip_prefix(folder).ok()?.to_str()?;
         // A file that cannot be read has no note; it is no reason to lose the others'.
@@ -26,7 +36,7 @@ pub(crate) fn of_outputs(recipe: &Recipe, folder: &Path) -> Vec<Part> {
         let bytes = is_file.then(|| files.read(path, MAX_BYTES).ok()).flatten()?;
         Some(Part::of(name, &bytes))
     };
-    outputs.iter().filter_map(|path| note(path)).collect()
+    paths.iter().filter_map(|path| note(path)).collect()
 }
 
 /// Refuses a file of the run that holds other bytes than were noted; one of which nothing was noted
@@ -55,6 +65,28 @@ pub(crate) fn is_missing(run: &RunReport, name: &str) -> bool {
     (is_first || run.journal.ending().is_some()) && !notes(run, name).is_empty()
 }
 
+/// Names of all files on which there are notes that count, but for the command's own.
+pub(crate) fn names(run: &RunReport) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    if !has_notes(run) {
+        return names;
+    }
+    for entry in &run.journal.entries {
+        match &entry.record {
+            Record::Begin { .. } | Record::Resume { .. } => names.clear(),
+            Record::Files { files } => names.extend(files.iter().map(|note| note.file.as_str())),
+            _ => {}
+        }
+    }
+    // A journal may come from anybody: what is outside the folder is none of its business.
+    let is_inside = |name: &str| {
+        let mut components = Path::new(name).components();
+        components.all(|component| matches!(component, Component::Normal(_)))
+    };
+    names.retain(|name| is_inside(name) && !OWN.contains(name));
+    names
+}
+
 fn is_as_noted(files: &Files, run: &RunReport, name: &str) -> Result<bool> {
     let notes = notes(run, name);
     if notes.is_empty() {
@@ -64,10 +96,15 @@ fn is_as_noted(files: &Files, run: &RunReport, name: &str) -> Result<bool> {
     Ok(notes.iter().any(|note| note.is_of(&bytes)))
 }
 
+/// Whether notes count: a run that goes on writes anew, and of a journal that is damaged itself, the
+/// note that counts may be missing.
+fn has_notes(run: &RunReport) -> bool {
+    !run.is_running && run.journal.damage.is_empty()
+}
+
 /// What a file may hold; none: anything.
 fn notes<'a>(run: &'a RunReport, name: &str) -> Vec<&'a Part> {
-    // Of a journal that is damaged itself, the note that counts may be missing.
-    if run.is_running || !run.journal.damage.is_empty() {
+    if !has_notes(run) {
         return Vec::new();
     }
     let is_own = OWN.contains(&name);

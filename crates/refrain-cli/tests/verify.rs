@@ -193,6 +193,72 @@ fn files_that_are_gone_are_missed() {
 }
 
 #[test]
+fn files_with_the_epoch_in_their_names_are_looked_at() {
+    let place = with_all_files();
+    let saves = r#"callbacks = [
+  { type = "model_checkpoint", name = "all", filepath = "all/{epoch:02d}-{loss:.3f}.safetensors" },
+  { type = "model_checkpoint", filepath = "newest-{epoch}.safetensors", keep = 2 },
+]"#;
+    let (recipe, _) = ALL_FILES.split_once("callbacks = ").unwrap();
+    place.write("x.toml", format!("{recipe}{saves}\n"));
+    let train = ["train", "x.toml", "--dir", "run", "--verbose", "0"];
+    place.run(&train).ok();
+    let saved = || {
+        let all = place.list("run/all").into_iter().map(|name| format!("all/{name}"));
+        let newest = place.list("run").into_iter().filter(|name| name.starts_with("newest-"));
+        all.chain(newest).collect::<Vec<_>>()
+    };
+    let damage = || {
+        for name in saved() {
+            let path = place.path("run").join(&name);
+            let good = fs::read(&path).unwrap();
+            let mut bad = good.clone();
+            *bad.last_mut().unwrap() ^= 1;
+            fs::write(&path, bad).unwrap();
+            let is_found = |text: &str| {
+                let seen = verify(&place, 1);
+                let found = seen["found"].as_array().unwrap();
+                let is_it =
+                    |f: &Value| f["what"] == *name && f["text"].as_str().unwrap().contains(text);
+                assert!(found.iter().any(is_it), "{name}: {seen:#}");
+                assert_eq!(seen["damaged"], 1, "{seen:#}");
+            };
+            is_found("does not hold what the run wrote");
+            fs::remove_file(&path).unwrap();
+            is_found("it is missing");
+            fs::write(&path, good).unwrap();
+        }
+        verify(&place, 0);
+    };
+    assert_eq!(saved().len(), 3 + 2, "{:?}", saved());
+    damage();
+    // What a killed process has written and removed meanwhile, or left behind, is no damage; and once
+    // the run is over again, all that is there is noted.
+    let on = [&train[..], &["--resume", "--set", "fit.epochs=100000"]].concat();
+    let run = place.command(&on).stderr(std::process::Stdio::null()).spawn();
+    let mut run = run.unwrap();
+    while place.list("run/all").len() < 10 {
+        assert!(run.try_wait().unwrap().is_none());
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_eq!(verify(&place, 0)["state"], "killed");
+    let epochs = place.list("run/all").len() + 3;
+    let epochs = format!("fit.epochs={epochs}");
+    place.run(&[&train[..], &["--resume", "--set", &epochs]].concat()).ok();
+    place.write("run/all/01-mine.safetensors", "somebody else's");
+    place.write("run/newest-.safetensors", "somebody else's");
+    verify(&place, 0);
+    for name in ["all/01-mine.safetensors", "newest-.safetensors"] {
+        fs::remove_file(place.path("run").join(name)).unwrap();
+        verify(&place, 0);
+    }
+    let name = saved().pop().unwrap();
+    fs::remove_file(place.path("run").join(&name)).unwrap();
+    verify(&place, 1);
+}
+
+#[test]
 fn damaged_weights_and_notes_are_not_used() {
     let place = with_all_files();
     place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();

@@ -279,7 +279,10 @@ fn write_end(
     let noted = trainer.note_files(notes);
     let model = model.and_then(|model| files.write_atomically(&folder.file(MODEL), &model));
     let summary = files.write_atomically(&folder.file(SUMMARY), summary.as_bytes());
-    noted.and(model).and(summary)
+    // Last: there may be one an epoch, and all are read.
+    let of_templates = noted::of_templates(recipe, folder.path());
+    let noted_too = if of_templates.is_empty() { Ok(()) } else { trainer.note_files(of_templates) };
+    noted.and(model).and(summary).and(noted_too)
 }
 
 /// The device of that name. Where a backend panics over a driver that fails, the error tells it alone.

@@ -263,10 +263,13 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
         Ok(format!("{outcome}, {}", count(epochs, "epoch")))
     });
     look("model.safetensors", &weights);
-    for output in outputs.unwrap_or_default() {
+    let outputs = outputs.unwrap_or_default();
+    let mut noted = noted::names(run);
+    for output in &outputs {
         let Some(name) = output.strip_prefix(dir).ok().and_then(Path::to_str) else {
             continue;
         };
+        noted.remove(name);
         match output.extension().and_then(|extension| extension.to_str()) {
             Some("json") => look(name, &|path| {
                 let is_empty =
@@ -284,7 +287,14 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
             }),
             Some("safetensors") => look(name, &weights),
             _ if output.is_dir() => look(name, &|path| folder(files, path)),
-            _ => look(name, &|path| Ok(format!("{} bytes", files.read(path, MAX_BYTES)?.len()))),
+            _ => look(name, &|path| length(files, path)),
+        }
+    }
+    // Whose names the recipe alone does not say: they hold the epoch, or a metric.
+    for name in noted {
+        match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => look(name, &weights),
+            _ => look(name, &|path| length(files, path)),
         }
     }
     found
@@ -326,6 +336,10 @@ fn folder(files: &Files, below: &Path) -> Result<String> {
         text.push_str(&format!("; {torn} bytes of events that were not written to their end"));
     }
     Ok(text)
+}
+
+fn length(files: &Files, path: &Path) -> Result<String> {
+    Ok(format!("{} bytes", files.read(path, MAX_BYTES)?.len()))
 }
 
 fn weights(path: &Path) -> Result<String> {

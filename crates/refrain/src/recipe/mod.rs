@@ -371,6 +371,19 @@ impl Recipe {
         Ok(callbacks.iter().flat_map(|callback| callback.access().files().to_vec()).collect())
     }
 
+    /// What is in `folder` now under names that templates of the recipe's callbacks make, such as
+    /// `weights-{epoch:02d}.safetensors`.
+    ///
+    /// # Errors
+    /// As [`callbacks`](Self::callbacks), and when a folder cannot be read.
+    pub fn outputs_of_templates(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for callback in self.callbacks(folder)? {
+            found.extend(callback.access().files_of_templates(&Files::default())?);
+        }
+        Ok(found)
+    }
+
     /// The model with its optimizer, loss and metrics, and without callbacks.
     ///
     /// # Errors
