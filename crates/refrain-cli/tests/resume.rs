@@ -621,6 +621,14 @@ fn what_a_run_does_anyway_is_no_change_when_it_is_written_out() {
         "callbacks.0.cooldown=0",
         "callbacks.2.append=false",
         "callbacks.3.min_delta=0",
+        "callbacks.0.name=\"reduce_lr_on_plateau\"",
+        "callbacks.0.on_failure=\"abort\"",
+        "callbacks.1.on_failure=\"disable\"",
+        "callbacks.2.every=1",
+        "callbacks.2.after=0",
+        "callbacks.2.once=false",
+        "callbacks.2.background=false",
+        "compile.metrics.0={ type = \"accuracy\", name = \"accuracy\" }",
     ];
     let sets: Vec<&str> = same.iter().flat_map(|set| ["--set", *set]).collect();
     let args = [&["train", "--dir", "run", "--resume"], &sets[..]].concat();
@@ -631,6 +639,13 @@ fn what_a_run_does_anyway_is_no_change_when_it_is_written_out() {
     for (set, line) in [
         ("callbacks.0.factor=0.5", "changed: callbacks.0.factor: default → 0.5\n"),
         ("compile.optimizer.beta_1=0.8", "changed: compile.optimizer.beta_1: 0.9 → 0.8\n"),
+        ("callbacks.1.on_failure=abort", "changed: callbacks.1.on_failure: default → abort\n"),
+        ("callbacks.2.every=2", "changed: callbacks.2.every: default → 2\n"),
+        ("callbacks.2.name=table", "changed: callbacks.2.name: default → table\n"),
+        (
+            "compile.metrics.0={ type = \"accuracy\", name = \"right\" }",
+            "changed: compile.metrics.0: accuracy → right",
+        ),
         ("compile.loss=mse", "changed: compile.loss.type: "),
     ] {
         let refused = place.run(&["train", "--dir", "run", "--resume", "--set", set]);
