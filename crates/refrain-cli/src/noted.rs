@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use refrain::checkpoint::{Part, Record, RunReport, inspect};
-use refrain::files::Files;
+use refrain::files::{Files, Kind};
 use refrain::{Error, Recipe, Result};
 
 use crate::run_folder::{DATA, RECIPE};
@@ -15,20 +15,23 @@ const OWN: [&str; 4] = [RECIPE, DATA, "model.safetensors", "summary.json"];
 /// What is longer (1 GiB) is not read.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Notes on what the recipe's callbacks have written into `folder`: on files, of which a folder may
-/// have checksums of its own.
+/// Notes on what the recipe's callbacks have written into `folder`: files, all that is in folders, and
+/// files with the epoch or a metric in their names. Those that are there at the end: callbacks may have
+/// removed some meanwhile, and a run that has gone back may have left some behind.
 pub(crate) fn of_outputs(recipe: &Recipe, folder: &Path) -> Vec<Part> {
-    of_files(&recipe.outputs(folder).unwrap_or_default(), folder)
-}
-
-/// As [`of_outputs`], on files with the epoch or a metric in their names: those that are there at the
-/// end, which callbacks may have removed meanwhile, or a run that has gone back may have left behind.
-pub(crate) fn of_templates(recipe: &Recipe, folder: &Path) -> Vec<Part> {
-    of_files(&recipe.outputs_of_templates(folder).unwrap_or_default(), folder)
-}
-
-fn of_files(paths: &[PathBuf], folder: &Path) -> Vec<Part> {
     let files = Files::default();
+    let mut left = recipe.outputs(folder).unwrap_or_default();
+    left.extend(recipe.outputs_of_templates(folder).unwrap_or_default());
+    let mut paths = BTreeSet::new();
+    while let Some(path) = left.pop() {
+        match files.disk().kind(&path) {
+            Ok(Kind::Folder) => {
+                let names = files.disk().list(&path).unwrap_or_default();
+                left.extend(names.iter().map(|name| path.join(name)));
+            }
+            _ => drop(paths.insert(path)),
+        }
+    }
     let note = |path: &Path| {
         let name = path.strip_prefix(folder).ok()?.to_str()?;
         // A file that cannot be read has no note; it is no reason to lose the others'.
@@ -36,7 +39,7 @@ fn of_files(paths: &[PathBuf], folder: &Path) -> Vec<Part> {
         let bytes = is_file.then(|| files.read(path, MAX_BYTES).ok()).flatten()?;
         Some(Part::of(name, &bytes))
     };
-    paths.iter().filter_map(|path| note(path)).collect()
+    paths.iter().filter_map(|path: &PathBuf| note(path)).collect()
 }
 
 /// Refuses a file of the run that holds other bytes than were noted; one of which nothing was noted

@@ -138,9 +138,7 @@ fn a_flipped_bit_in_any_file_of_a_run_is_found() {
             Some((folder, _)) => folder.to_owned(),
             None => name.clone(),
         };
-        // A last record without its line end counts as cut off by a kill, and that is told.
-        let n = if name == "journal.jsonl" { good.len() - 1 } else { good.len() };
-        let last = 8 * n - 1;
+        let last = 8 * good.len() - 1;
         // The ends, and places between them.
         for bit in (0..6).map(|n| last * n / 5) {
             let mut bad = good.clone();
@@ -168,6 +166,68 @@ fn a_flipped_bit_in_any_file_of_a_run_is_found() {
         "summary.json",
     ];
     assert!(outside.iter().all(|name| kinds.contains(*name)), "{kinds:?}");
+}
+
+#[test]
+fn a_torn_end_is_what_a_kill_leaves_and_damage_once_a_run_is_over() {
+    let place = with_all_files();
+    let train = ["train", "x.toml", "--dir", "run", "--verbose", "0"];
+    place.run(&train).ok();
+    let found = |place: &Place, what: &str, status: i32| {
+        let seen = verify(place, status);
+        let found = seen["found"].as_array().unwrap();
+        let is_damaged = |f: &Value| f["what"] == *what && f["damaged"] == true;
+        assert_eq!(found.iter().any(is_damaged), status == 1, "{seen:#}");
+    };
+    let journal = place.path("run/journal.jsonl");
+    let events = |place: &Place| {
+        let name = place.list("run/board/train").pop().unwrap();
+        place.path("run/board/train").join(name)
+    };
+    let last_line = |bytes: &[u8]| {
+        bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+    };
+    // Cut in its last record, or in front of it; in a record of the events, or between two.
+    let good = fs::read(&journal).unwrap();
+    let begin = last_line(&good);
+    for length in [good.len() - 1, (good.len() + begin) / 2, begin + 1, begin] {
+        fs::write(&journal, &good[..length]).unwrap();
+        found(&place, "journal.jsonl", 1);
+    }
+    fs::write(&journal, &good).unwrap();
+    let good = fs::read(events(&place)).unwrap();
+    let end = |from: usize| {
+        let length = u64::from_le_bytes(good[from..from + 8].try_into().unwrap());
+        from + 16 + usize::try_from(length).unwrap()
+    };
+    for length in [good.len() - 1, end(0), end(end(0)) + 3] {
+        fs::write(events(&place), &good[..length]).unwrap();
+        found(&place, "board", 1);
+    }
+    fs::write(events(&place), &good).unwrap();
+    found(&place, "", 0);
+
+    // Those of a run that was killed may be torn.
+    let on = [&train[..], &["--resume", "--set", "fit.epochs=100000"]].concat();
+    let mut run = place.command(&on).spawn().unwrap();
+    let epochs = place.path("run/log.csv");
+    while fs::read_to_string(&epochs).unwrap_or_default().lines().count() < 9 {
+        assert!(run.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    for file in [&journal, &events(&place)] {
+        let mut bytes = fs::read(file).unwrap();
+        bytes.extend(b"{\"to");
+        fs::write(file, bytes).unwrap();
+    }
+    found(&place, "", 0);
+    // What is torn stays so where the run then comes to its end.
+    let epochs = fs::read_to_string(&epochs).unwrap().lines().count() + 100;
+    let epochs = format!("fit.epochs={epochs}");
+    place.run(&[&train[..], &["--resume", "--set", &epochs]].concat()).ok();
+    found(&place, "", 0);
 }
 
 #[test]

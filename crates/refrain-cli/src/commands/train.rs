@@ -261,8 +261,8 @@ impl Attempt<'_> {
     }
 }
 
-/// Writes what belongs to the end of a run, each file also where another fails; noted before, as what
-/// the callbacks have written is.
+/// Writes what belongs to the end of a run, the model also where something else fails; noted before,
+/// as what the callbacks have written is.
 fn write_end(
     recipe: &Recipe,
     folder: &RunFolder,
@@ -278,11 +278,12 @@ fn write_end(
     notes.extend(model.iter().map(|model| Part::of(MODEL, model)));
     let noted = trainer.note_files(notes);
     let model = model.and_then(|model| files.write_atomically(&folder.file(MODEL), &model));
-    let summary = files.write_atomically(&folder.file(SUMMARY), summary.as_bytes());
-    // Last: there may be one an epoch, and all are read.
-    let of_templates = noted::of_templates(recipe, folder.path());
-    let noted_too = if of_templates.is_empty() { Ok(()) } else { trainer.note_files(of_templates) };
-    noted.and(model).and(summary).and(noted_too)
+    // The sign that the run is over, and all that belongs to it written: without its note it is not.
+    let summary = match &noted {
+        Ok(()) => files.write_atomically(&folder.file(SUMMARY), summary.as_bytes()),
+        Err(_) => Ok(()),
+    };
+    noted.and(model).and(summary)
 }
 
 /// The device of that name. Where a backend panics over a driver that fails, the error tells it alone.

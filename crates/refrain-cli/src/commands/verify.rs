@@ -286,7 +286,11 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
                 Ok(text)
             }),
             Some("safetensors") => look(name, &weights),
-            _ if output.is_dir() => look(name, &|path| folder(files, path)),
+            _ if output.is_dir() => {
+                look(name, &|path| folder(files, run, path));
+                // Looked at with it; what is missing is not.
+                noted.retain(|file| !Path::new(file).starts_with(name) || !dir.join(file).exists());
+            }
             _ => look(name, &|path| length(files, path)),
         }
     }
@@ -300,9 +304,9 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
     found
 }
 
-/// A folder that a callback writes into: every file below it is read, and the checksums of TensorBoard's;
-/// links are not followed.
-fn folder(files: &Files, below: &Path) -> Result<String> {
+/// A folder that a callback writes into: every file below it is read, and the checksums of TensorBoard's,
+/// and compared with what was noted; links are not followed.
+fn folder(files: &Files, run: &RunReport, below: &Path) -> Result<String> {
     const EVENTS: &str = "events.out.tfevents.";
     let (mut n, mut bytes, mut torn) = (0, 0_u64, 0_usize);
     let mut left = vec![below.to_owned()];
@@ -317,10 +321,15 @@ fn folder(files: &Files, below: &Path) -> Result<String> {
                     Ok(read) => {
                         n += 1;
                         bytes = bytes.saturating_add(read.len() as u64);
+                        let shown = path.strip_prefix(below).unwrap_or(&path).display();
+                        let in_file = |error: Error| error.context(format!("`{shown}`"));
                         if has_checksums {
-                            let shown = path.strip_prefix(below).unwrap_or(&path).display();
-                            let found = EventRecords::check(&read);
-                            torn += found.map_err(|e| e.context(format!("`{shown}`")))?.torn;
+                            torn += EventRecords::check(&read).map_err(in_file)?.torn;
+                        }
+                        if let Some(name) =
+                            path.strip_prefix(&run.folder).ok().and_then(Path::to_str)
+                        {
+                            noted::check(files, run, name).map_err(in_file)?;
                         }
                     }
                     // Removed by the run itself meanwhile.
