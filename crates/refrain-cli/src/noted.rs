@@ -7,11 +7,11 @@ use refrain::checkpoint::{Part, Record, RunReport, inspect};
 use refrain::files::{Files, Kind};
 use refrain::{Error, Recipe, Result};
 
-use crate::run_folder::{DATA, RECIPE};
+use crate::run_folder::{DATA, MODEL, RECIPE, SUMMARY};
 
 /// The command's own files. They are noted before they are written: whatever ends a process, they hold
 /// something that was noted.
-const OWN: [&str; 4] = [RECIPE, DATA, "model.safetensors", "summary.json"];
+const OWN: [&str; 4] = [RECIPE, DATA, MODEL, SUMMARY];
 /// What is longer (1 GiB) is not read.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -60,12 +60,32 @@ pub(crate) fn check(files: &Files, run: &RunReport, name: &str) -> Result {
     }
 }
 
-/// Whether a file that is not there was there: one that was noted before it was written may not have
-/// been, where a process was killed in between.
-pub(crate) fn is_missing(run: &RunReport, name: &str) -> bool {
-    // Noted when it is there already.
-    let is_first = name == DATA;
-    (is_first || run.journal.ending().is_some()) && !notes(run, name).is_empty()
+/// What is known of a file that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// It was there.
+    Missing,
+    /// It was there, or a process was killed between its note and it.
+    Unwritten,
+    /// Nothing.
+    Unknown,
+}
+
+/// What the journal says of a file that is not there.
+pub(crate) fn absent(run: &RunReport, name: &str) -> Absent {
+    if notes(run, name).is_empty() {
+        return Absent::Unknown;
+    }
+    let has_ended = run.journal.ending().is_some();
+    match name {
+        // Noted when it is there already.
+        DATA => Absent::Missing,
+        // Noted after the end, and written then; the summary last.
+        MODEL if run.folder.join(SUMMARY).exists() => Absent::Missing,
+        MODEL | SUMMARY if has_ended => Absent::Unwritten,
+        _ if has_ended => Absent::Missing,
+        _ => Absent::Unknown,
+    }
 }
 
 /// Names of all files on which there are notes that count, but for the command's own.

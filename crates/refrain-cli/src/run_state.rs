@@ -6,7 +6,7 @@ use refrain::Escaped;
 use refrain::checkpoint::{Record, RunReport, inspect};
 use refrain::files::Files;
 
-use crate::run_folder::RECIPE;
+use crate::run_folder::{MODEL, RECIPE, SUMMARY};
 
 /// What became of a run, by its journal and its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl State {
     pub(crate) fn of(run: &RunReport) -> Self {
         let has = |name: &str| run.folder.join(name).exists();
         // What is written after the end may be missing after a kill.
-        let is_whole = has("summary.json") && has("model.safetensors");
+        let is_whole = has(SUMMARY) && has(MODEL);
         match run.journal.ending() {
             _ if run.is_running => Self::Running,
             Some(("completed", _)) if is_whole => Self::Completed,
@@ -93,7 +93,6 @@ pub(crate) fn journal_damage(run: &RunReport) -> Option<String> {
 /// Whether the summary, which is the last of a run's files, is there without the note on it, which is
 /// durable before.
 fn lacks_its_end(run: &RunReport) -> bool {
-    const SUMMARY: &str = "summary.json";
     let entries = &run.journal.entries;
     let notes = |record: &Record, name: &str| match record {
         Record::Files { files } => files.iter().any(|note| note.file == name),

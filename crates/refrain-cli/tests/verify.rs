@@ -234,7 +234,7 @@ fn a_torn_end_is_what_a_kill_leaves_and_damage_once_a_run_is_over() {
 fn files_that_are_gone_are_missed() {
     let place = with_all_files();
     place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
-    for name in ["data.json", "model.safetensors", "summary.json", "log.csv", "best.safetensors"] {
+    for name in ["data.json", "model.safetensors", "log.csv", "best.safetensors"] {
         let path = place.path("run").join(name);
         let good = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -250,6 +250,31 @@ fn files_that_are_gone_are_missed() {
         fs::write(&path, good).unwrap();
     }
     verify(&place, 0);
+}
+
+#[test]
+fn a_run_that_was_killed_in_front_of_its_last_files_is_no_damage() {
+    let place = with_all_files();
+    place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
+    let whole = place.contents("run");
+    // The summary is written last; the model before it.
+    for names in [&["summary.json"][..], &["summary.json", "model.safetensors"]] {
+        for name in names {
+            fs::remove_file(place.path("run").join(name)).unwrap();
+        }
+        let seen = verify(&place, 0);
+        assert_eq!(seen["state"], "killed", "{seen:#}");
+        for name in names {
+            let is_told = |f: &Value| {
+                f["what"] == **name && f["text"].as_str().unwrap().contains("--resume writes it")
+            };
+            assert!(seen["found"].as_array().unwrap().iter().any(is_told), "{name}: {seen:#}");
+        }
+        place.run(&["train", "--dir", "run", "--resume", "--verbose", "0"]).ok();
+        assert_eq!(verify(&place, 0)["state"], "completed");
+        let model = place.path("run/model.safetensors");
+        assert!(fs::read(&model).unwrap() == whole[&model], "bit-equal");
+    }
 }
 
 #[test]

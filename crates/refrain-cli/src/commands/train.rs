@@ -18,7 +18,7 @@ use crate::args::TrainArgs;
 use crate::noted;
 use crate::output::{complain, say};
 use crate::resume::{self, Found, Past};
-use crate::run_folder::{DATA, RECIPE, RunFolder};
+use crate::run_folder::{DATA, MODEL, RECIPE, RunFolder, SUMMARY};
 use crate::signals::Signals;
 use crate::summary::Summary;
 use crate::{FAILED, FINISHED, status_of};
@@ -269,8 +269,6 @@ fn write_end(
     trainer: &mut Trainer<RecipeLearner>,
     summary: &str,
 ) -> Result {
-    const MODEL: &str = "model.safetensors";
-    const SUMMARY: &str = "summary.json";
     let files = Files::default();
     let model = trainer.learner().weights().and_then(|weights| weights.to_safetensors());
     let mut notes = noted::of_outputs(recipe, folder.path());

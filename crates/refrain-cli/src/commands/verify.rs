@@ -12,7 +12,7 @@ use refrain::{Error, Escaped, Preparation, Recipe, Registry, Result};
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
-use crate::noted;
+use crate::noted::{self, Absent};
 use crate::output::{count, say};
 use crate::run_folder::{DATA, RECIPE, without_journal};
 use crate::run_state::{State, journal_damage};
@@ -240,10 +240,15 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
         };
         match files.exists(&path) {
             Ok(true) => found.push(Found::of(name, read())),
-            Ok(false) if noted::is_missing(run, name) => {
-                found.push(Found::damaged(name, "it is missing"));
-            }
-            Ok(false) => {}
+            Ok(false) => match noted::absent(run, name) {
+                Absent::Missing => found.push(Found::damaged(name, "it is missing")),
+                Absent::Unwritten => found.push(Found::good(
+                    name,
+                    "it is not there: the process ended in front of it, or it was removed; --resume \
+                     writes it",
+                )),
+                Absent::Unknown => {}
+            },
             Err(error) => found.push(Found::damaged(name, error)),
         }
     };
