@@ -80,9 +80,13 @@ pub enum Record {
         /// What is no longer as it was, and was accepted.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<String>,
-        /// What must be the same from here on, where changes were accepted.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        config: Option<BTreeMap<String, String>>,
+    },
+    /// Changes were accepted; the run goes on with them from the next `Resume` on.
+    Accept {
+        /// The checkpoint that it is to go on from.
+        checkpoint: u64,
+        /// What must be the same then.
+        config: BTreeMap<String, String>,
     },
     /// The run went back to a checkpoint. Epochs after the first `epochs` are superseded.
     Rollback {
@@ -190,6 +194,15 @@ struct Place {
     entries: usize,
     /// Complaints before it.
     damage: usize,
+}
+
+/// What must be the same, as it was accepted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Accepted {
+    /// In a process that went on with it.
+    pub(super) begun: Option<BTreeMap<String, String>>,
+    /// In one that was killed before it did: the run's folder may be prepared for it, or not.
+    pub(super) pending: Option<BTreeMap<String, String>>,
 }
 
 /// Damage beyond this is counted only.
@@ -328,16 +341,21 @@ impl JournalText {
         }
     }
 
-    /// What must be the same in a process that goes on from this checkpoint, where changes were
-    /// accepted after it was taken.
-    pub(super) fn accepted_since(&self, checkpoint: u64) -> Option<&BTreeMap<String, String>> {
-        self.entries.iter().rev().find_map(|entry| match &entry.record {
-            // Numbers grow: a later checkpoint than the one gone on from has them itself.
-            Record::Resume { checkpoint: Some(from), config, .. } if *from >= checkpoint => {
-                config.as_ref()
+    /// What must be the same in a process that goes on from this checkpoint, as it was accepted after
+    /// it was taken.
+    pub(super) fn accepted_since(&self, checkpoint: u64) -> Accepted {
+        let (mut begun, mut pending) = (None, None);
+        for entry in &self.entries {
+            match &entry.record {
+                // Numbers grow: a later checkpoint than the one gone on from has it itself.
+                Record::Accept { checkpoint: from, config } if *from >= checkpoint => {
+                    pending = Some(config);
+                }
+                Record::Resume { .. } => begun = pending.take().or(begun),
+                _ => {}
             }
-            _ => None,
-        })
+        }
+        Accepted { begun: begun.cloned(), pending: pending.cloned() }
     }
 
     /// Epochs that the run's last process planned.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::journal::Accepted;
 use super::manifest::Manifest;
 use crate::error::Escaped;
 
@@ -11,8 +12,8 @@ use crate::error::Escaped;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResumePoint {
     manifest: Option<Manifest>,
-    /// What must be the same, where that was changed after the checkpoint, and accepted.
-    pub(super) accepted: Option<BTreeMap<String, String>>,
+    /// What must be the same, where that was changed after the checkpoint.
+    pub(super) accepted: Accepted,
     /// Epochs in the journal that come after the checkpoint.
     pub(super) later_epochs: usize,
     pub(super) was_overwritten: bool,
@@ -84,7 +85,7 @@ impl ResumePoint {
 
     /// What must be the same, as it was: at the checkpoint, or as it was accepted after it.
     pub fn config(&self) -> Option<&BTreeMap<String, String>> {
-        self.accepted.as_ref().or(self.manifest.as_ref().map(|manifest| &manifest.config))
+        self.accepted.begun.as_ref().or(self.manifest.as_ref().map(|manifest| &manifest.config))
     }
 
     /// Whether the checkpoint was taken with other settings than these.
@@ -94,7 +95,8 @@ impl ResumePoint {
 
     /// What is different now, in the order of the keys.
     pub fn changes(&self, now: &BTreeMap<String, String>) -> Vec<Change> {
-        let Some(then) = self.config() else {
+        let Some(then) = self.config().filter(|_| self.accepted.pending.as_ref() != Some(now))
+        else {
             return Vec::new();
         };
         let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
