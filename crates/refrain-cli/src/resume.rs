@@ -40,8 +40,23 @@ pub(crate) fn find(args: &TrainArgs, registry: &Arc<Registry>) -> Result<Found> 
 }
 
 /// The recipe of the run in `folder`: that which was named, else the run's own.
-fn recipe_of(args: &TrainArgs, registry: &Arc<Registry>, folder: &Path) -> Result<Recipe> {
+fn recipe_of(
+    args: &TrainArgs,
+    registry: &Arc<Registry>,
+    folder: &Path,
+    run: Option<&RunReport>,
+) -> Result<Recipe> {
     let own = own_recipe(folder);
+    if args.recipe.is_none() && run.is_some_and(|run| run.journal.is_being_overwritten()) {
+        // It may be that of the run which was to go.
+        let folder = folder.display();
+        return Err(Error::config(format!(
+            "the run in `{folder}` was being overwritten when its process ended, and recipe.toml may \
+             be its own or the new one's; name the new one's recipe: refrain train RECIPE --dir \
+             {folder} --resume, or say again what was said: refrain train [RECIPE] --dir {folder} \
+             --overwrite"
+        )));
+    }
     if args.recipe.is_none() && !own.exists() && has_held_run(folder) {
         // The built-in one would train another model than the one that was begun.
         let folder = folder.display();
@@ -69,8 +84,9 @@ pub(crate) fn recipe_in_words(args: &TrainArgs, folder: &Path) -> String {
 
 fn in_folder(args: &TrainArgs, registry: &Arc<Registry>, dir: &Path) -> Result<Found> {
     let folder = RunFolder::of_run(registry, dir.to_owned())?;
-    let recipe = recipe_of(args, registry, dir)?;
-    let Some(run) = inspect(&Files::default(), dir)? else {
+    let run = inspect(&Files::default(), dir)?;
+    let recipe = recipe_of(args, registry, dir, run.as_ref())?;
+    let Some(run) = run else {
         let name = dir.display();
         let why = match without_journal(dir) {
             Some(what) if what.contains("journal") => {

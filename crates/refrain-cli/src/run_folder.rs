@@ -10,14 +10,17 @@ use refrain::{Error, Recipe, Registry, Result};
 use crate::claim::{claim, is_free, withdraw};
 
 /// Whatever of these a folder holds, it holds a run.
-const SIGNS: [&str; 5] =
-    [RECIPE, "summary.json", "model.safetensors", "journal.jsonl", "checkpoints"];
+const SIGNS: [&str; 5] = [RECIPE, SUMMARY, MODEL, "journal.jsonl", "checkpoints"];
 /// The recipe as used.
 pub(crate) const RECIPE: &str = "recipe.toml";
 /// How the run's data became inputs, where they come from outside.
 pub(crate) const DATA: &str = "data.json";
+/// The weights at the end of a run.
+pub(crate) const MODEL: &str = "model.safetensors";
+/// What became of a run: the last that is written of it.
+pub(crate) const SUMMARY: &str = "summary.json";
 /// Written at the end of a run.
-const ENDS: [&str; 2] = ["summary.json", "model.safetensors"];
+const ENDS: [&str; 2] = [SUMMARY, MODEL];
 
 /// Whether a folder holds a run, of whatever state.
 pub(crate) fn holds_run(folder: &Path) -> bool {
@@ -137,16 +140,19 @@ impl RunFolder {
             self.clear(files)?;
         }
         // The sign of a run that is over, which this one no longer is: it may have been raised.
-        files.remove(&self.file("summary.json"))?;
+        files.remove(&self.file(SUMMARY))?;
         if let Some(data) = data {
             replace(files, &self.file(DATA), data)?;
         }
         replace(files, &self.file(RECIPE), recipe)
     }
 
-    /// Removes what the run before wrote, and nothing else.
-    fn clear(&self, files: &Files) -> Result {
-        let own = [self.file("model.safetensors"), self.file(DATA)];
+    /// Removes what the run before wrote, and nothing else; the recipe, which says what that is, stays.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub(crate) fn clear(&self, files: &Files) -> Result {
+        let own = [self.file(MODEL), self.file(DATA)];
         // A recipe that this version cannot read keeps its callbacks' files: better too many.
         let outputs = Recipe::load_with(&self.registry, &self.file(RECIPE), &[])
             .and_then(|recipe| recipe.outputs(self.path()))

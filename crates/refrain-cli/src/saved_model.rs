@@ -8,7 +8,7 @@ use refrain::files::Files;
 use refrain::weights::Weights;
 use refrain::{Error, Preparation, Recipe, RecipeData, Registry, Result};
 
-use crate::noted;
+use crate::noted::{self, Absent};
 use crate::output::complain;
 use crate::run_folder::{DATA, holds_run};
 use crate::run_state::State;
@@ -109,7 +109,7 @@ fn recipe(registry: &Arc<Registry>, folder: &Path, run: Option<&RunReport>) -> R
 pub(crate) fn preparation(folder: &Path, run: Option<&RunReport>) -> Result<Option<Preparation>> {
     let (files, file) = (Files::default(), folder.join(DATA));
     if !files.exists(&file)? {
-        if run.is_some_and(|run| noted::is_missing(run, DATA)) {
+        if run.is_some_and(|run| noted::absent(run, DATA) == Absent::Missing) {
             return Err(Error::data(format!(
                 "`{}` is missing, which says how the data became inputs; put it back",
                 file.display()

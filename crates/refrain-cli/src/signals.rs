@@ -1,5 +1,6 @@
 //! Signals: SIGINT, SIGTERM and SIGHUP ask the run to stop, a second one ends the process; SIGUSR1
-//! asks for a checkpoint.
+//! asks for a checkpoint. Where nothing is trained they end the process, and what is half converted
+//! goes with it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use refrain::checkpoint::SaveHandle;
 use refrain::event::{BatchEnd, Hook};
 use refrain::{Access, Callback, Error, Outcome, Result, Run, StopHandle};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::{flag, low_level};
 
 /// What a shell reports for a process that a signal ended: 128 + its number.
 const BASE_STATUS: u8 = 128;
@@ -93,6 +94,69 @@ impl Signals {
     /// A callback that says, once, that the run is about to end.
     pub(crate) fn notice(&self) -> impl Callback + use<> {
         Notice { stop: self.stop.clone(), is_given: false }
+    }
+}
+
+/// The signals of a command that reads data and trains nothing: they end the process at once, as they
+/// do by themselves, but for what is half converted then, which is removed first.
+pub(crate) struct Interrupts {
+    stop: StopHandle,
+    /// Whether the next signal ends the process at once.
+    ends_at_once: Arc<AtomicBool>,
+    received: Arc<AtomicUsize>,
+}
+
+impl Interrupts {
+    /// Handles the signals of this process from here on.
+    ///
+    /// # Errors
+    /// When the system refuses the handlers.
+    pub(crate) fn handle() -> Result<Self> {
+        let interrupts = Self {
+            stop: StopHandle::default(),
+            ends_at_once: Arc::new(AtomicBool::new(true)),
+            received: Arc::default(),
+        };
+        interrupts.register().map_err(Error::wrap)?;
+        Ok(interrupts)
+    }
+
+    fn register(&self) -> std::io::Result<()> {
+        let ends_at = |signal: i32| -> std::io::Result<()> {
+            // In this order: while data is read, the first signal finds the flag down and raises it.
+            flag::register_conditional_default(signal, Arc::clone(&self.ends_at_once))?;
+            flag::register(signal, Arc::clone(&self.ends_at_once))?;
+            flag::register_usize(signal, Arc::clone(&self.received), signal as usize)?;
+            flag::register(signal, self.stop.flag())?;
+            Ok(())
+        };
+        [SIGINT, SIGTERM].into_iter().try_for_each(ends_at)?;
+        #[cfg(unix)]
+        if !is_ignored(signal_hook::consts::SIGHUP) {
+            ends_at(signal_hook::consts::SIGHUP)?;
+        }
+        Ok(())
+    }
+
+    /// What breaks off the reading of data.
+    pub(crate) fn stop(&self) -> &StopHandle {
+        &self.stop
+    }
+
+    /// Reads data with `read`, which looks at [`stop`](Self::stop). Where a signal came meanwhile, the
+    /// process ends here as by that signal.
+    pub(crate) fn while_reading<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.ends_at_once.store(false, Ordering::SeqCst);
+        let done = read();
+        self.ends_at_once.store(true, Ordering::SeqCst);
+        // Also where all was read by then: nobody else would look.
+        match i32::try_from(self.received.load(Ordering::Acquire)) {
+            Ok(signal) if signal != 0 => {
+                low_level::emulate_default_handler(signal).map_err(Error::wrap)?;
+            }
+            _ => {}
+        }
+        done
     }
 }
 

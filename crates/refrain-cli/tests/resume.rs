@@ -263,6 +263,41 @@ fn what_would_alter_the_past_is_listed_and_refused_or_accepted() {
 }
 
 #[test]
+fn what_was_accepted_is_remembered_though_no_checkpoint_came_after_it() {
+    let place = place();
+    killed(&place, "run", 4, 1, &[]);
+    fs::create_dir_all(place.path("whole")).unwrap();
+    for (path, bytes) in place.contents("run") {
+        let copy = place.path("whole").join(path.strip_prefix(place.path("run")).unwrap());
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(copy, bytes).unwrap();
+    }
+    let accepted = ["--set", "seed=8", "--set", "compile.optimizer.learning_rate=0.005"];
+    let accept = |dir: &'static str| {
+        [&["train", "--dir", dir, "--resume", "--accept-changes"][..], &accepted[..]].concat()
+    };
+    place.run(&accept("whole")).ok();
+    // Killed twice, before its next checkpoint.
+    let long = ["--set", "checkpoint.every_steps=1000000", "--set", "fit.epochs=100000"];
+    place.start(&[&accept("run"), &long[..]].concat(), "Epoch 9/").kill();
+    let resume = ["train", "--dir", "run", "--resume"];
+    place.start(&resume, "Epoch 9/").kill();
+    // Another change is one, and so is the way back.
+    for (set, line) in [
+        ("seed=9", "changed: seed: 8 → 9\n"),
+        ("seed=7", "changed: seed: 8 → 7\n"),
+        ("fit.batch_size=64", "changed: fit.batch_size: 32 → 64\n"),
+    ] {
+        let refused = place.run(&[&resume[..], &["--set", set]].concat());
+        assert_eq!(refused.stderr.matches("changed: ").count(), 1, "{}", refused.stderr);
+        refused.fails(2, &[line, "--accept-changes"]);
+    }
+    let short = ["--set", "checkpoint.every_steps=5", "--set", "fit.epochs=12"];
+    place.run(&[&resume[..], &short].concat()).ok();
+    place.assert_same_runs("whole", "run");
+}
+
+#[test]
 fn other_initial_weights_are_a_change_whatever_their_name() {
     let place = place();
     for seed in ["1", "2"] {
@@ -383,6 +418,34 @@ fn overwriting_leaves_what_is_not_the_runs() {
     place.run(&["train", "--dir", "run", "--resume"]).ok();
     fs::remove_dir_all(place.path("run/checkpoints/mine")).unwrap();
     place.assert_same_runs("whole", "run");
+}
+
+#[test]
+fn a_run_that_was_being_overwritten_is_no_damage_and_makes_way() {
+    let place = place();
+    place.run(&train("whole", &["--set", "seed=8"])).ok();
+    place.run(&train("run", &["--set", "fit.epochs=2"])).ok();
+    // Ended between the checkpoints and the rest: this file cannot be removed.
+    let model = place.path("run/model.safetensors");
+    fs::rename(&model, place.path("model")).unwrap();
+    fs::create_dir(&model).unwrap();
+    place.run(&train("run", &["--overwrite"])).fails(1, &["model.safetensors"]);
+    assert!(place.checkpoints("run").is_empty());
+    fs::remove_dir(&model).unwrap();
+    fs::rename(place.path("model"), &model).unwrap();
+
+    let seen = place.run(&["verify", "--dir", "run"]).ok().stdout;
+    assert!(seen.contains("journal.jsonl: the run is being overwritten"), "{seen}");
+    assert!(seen.contains("`run` (killed): all is well"), "{seen}");
+    // Whose recipe is in the folder is not known.
+    place
+        .run(&["train", "--dir", "run", "--resume"])
+        .fails(2, &["`run` was being overwritten", "RECIPE --dir run --resume", "--overwrite"]);
+    let done = place.run(&train("run", &["--resume", "--set", "seed=8"])).ok();
+    assert!(done.stderr.contains("what was left of it was removed"), "{}", done.stderr);
+    assert!(done.stderr.contains("starting from the beginning"), "{}", done.stderr);
+    place.assert_same_runs("whole", "run");
+    place.run(&["verify", "--dir", "run"]).ok();
 }
 
 #[test]
@@ -558,6 +621,14 @@ fn what_a_run_does_anyway_is_no_change_when_it_is_written_out() {
         "callbacks.0.cooldown=0",
         "callbacks.2.append=false",
         "callbacks.3.min_delta=0",
+        "callbacks.0.name=\"reduce_lr_on_plateau\"",
+        "callbacks.0.on_failure=\"abort\"",
+        "callbacks.1.on_failure=\"disable\"",
+        "callbacks.2.every=1",
+        "callbacks.2.after=0",
+        "callbacks.2.once=false",
+        "callbacks.2.background=false",
+        "compile.metrics.0={ type = \"accuracy\", name = \"accuracy\" }",
     ];
     let sets: Vec<&str> = same.iter().flat_map(|set| ["--set", *set]).collect();
     let args = [&["train", "--dir", "run", "--resume"], &sets[..]].concat();
@@ -568,6 +639,13 @@ fn what_a_run_does_anyway_is_no_change_when_it_is_written_out() {
     for (set, line) in [
         ("callbacks.0.factor=0.5", "changed: callbacks.0.factor: default → 0.5\n"),
         ("compile.optimizer.beta_1=0.8", "changed: compile.optimizer.beta_1: 0.9 → 0.8\n"),
+        ("callbacks.1.on_failure=abort", "changed: callbacks.1.on_failure: default → abort\n"),
+        ("callbacks.2.every=2", "changed: callbacks.2.every: default → 2\n"),
+        ("callbacks.2.name=table", "changed: callbacks.2.name: default → table\n"),
+        (
+            "compile.metrics.0={ type = \"accuracy\", name = \"right\" }",
+            "changed: compile.metrics.0: accuracy → right",
+        ),
         ("compile.loss=mse", "changed: compile.loss.type: "),
     ] {
         let refused = place.run(&["train", "--dir", "run", "--resume", "--set", set]);

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use common::{Done, Place, Started};
@@ -161,11 +163,16 @@ fn a_hangup_is_nothing_to_who_was_told_to_ignore_it() {
 /// Rows of a table that takes seconds to read.
 const ROWS: usize = 1_500_000;
 
+/// A table of so many rows.
+fn table(place: &Place, rows: usize) {
+    let lines: String =
+        (0..rows).map(|i| format!("{i}.25,{}.5,-{i},{}\n", i % 997, i % 3)).collect();
+    place.write("big.csv", "a,b,c,y\n".to_owned() + &lines);
+}
+
 /// A recipe on such a table.
 fn large_table(place: &Place) {
-    let lines: String =
-        (0..ROWS).map(|i| format!("{i}.25,{}.5,-{i},{}\n", i % 997, i % 3)).collect();
-    place.write("big.csv", "a,b,c,y\n".to_owned() + &lines);
+    table(place, ROWS);
     place.write(
         "big.toml",
         "[data]\nsource = \"csv\"\npath = \"big.csv\"\ntarget = \"y\"\n[model]\nlayers = [{ type = \
@@ -174,10 +181,15 @@ fn large_table(place: &Place) {
     );
 }
 
-/// Interrupts the command once `is_due`.
+/// Interrupts the training once `is_due`.
 fn interrupt_once(place: &Place, in_memory: bool, is_due: impl Fn(u32) -> bool) -> Done {
     let set = format!("data.in_memory={in_memory}");
-    let mut command = place.command(&["train", "big.toml", "--dir", "run", "--set", &set]);
+    Done::of(interrupted(place, &["train", "big.toml", "--dir", "run", "--set", &set], is_due))
+}
+
+/// Interrupts the command once `is_due`.
+fn interrupted(place: &Place, args: &[&str], is_due: impl Fn(u32) -> bool) -> Output {
+    let mut command = place.command(args);
     command.env("REFRAIN_CACHE", place.path("cache"));
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let child = command.spawn().unwrap();
@@ -191,7 +203,7 @@ fn interrupt_once(place: &Place, in_memory: bool, is_due: impl Fn(u32) -> bool) 
     unsafe {
         libc::kill(child.id() as i32, libc::SIGINT)
     };
-    Done::of(child.wait_with_output().unwrap())
+    child.wait_with_output().unwrap()
 }
 
 #[cfg(target_os = "linux")]
@@ -216,4 +228,36 @@ fn a_signal_ends_the_reading_of_a_large_file() {
         assert!(!place.path("run").exists());
     }
     assert!(common::list(&converted).is_empty(), "{:?}", common::list(&converted));
+}
+
+#[test]
+fn a_signal_leaves_nothing_half_converted_where_nothing_is_trained() {
+    let place = Place::new();
+    large_table(&place);
+    // A run on a small one, which a large one then takes the place of.
+    table(&place, 300);
+    let on_disk = ["--set", "data.in_memory=false"];
+    let mut train = place.command(&["train", "big.toml", "--dir", "run", "--verbose", "0"]);
+    let trained = train.args(on_disk).env("REFRAIN_CACHE", place.path("cache")).output().unwrap();
+    Done::of(trained).ok();
+    table(&place, ROWS);
+    place.write("log.json", r#"[{"epoch": 1, "timestamp": "2026-01-01T00:00:00Z", "loss": 1}]"#);
+    let converted = place.path("cache/converted");
+    let before = common::list(&converted);
+    assert_eq!(before.len(), 2, "{before:?}");
+    let check = |args: &[&str]| {
+        let begins = |_| common::list(&converted).iter().any(|name| name.ends_with(".rows.tmp"));
+        let output = interrupted(&place, args, begins);
+        // As by the signal itself; and nothing of what was begun.
+        assert_eq!(output.status.signal(), Some(libc::SIGINT), "{args:?}: {output:?}");
+        assert_eq!(common::list(&converted), before, "{args:?}");
+    };
+    check(&["evaluate", "--dir", "run"]);
+    check(&[&["check", "big.toml"], &on_disk[..]].concat());
+    check(&[&["replay", "big.toml", "--log", "log.json"], &on_disk[..]].concat());
+    // A run of a version that noted nothing of its data.
+    for name in ["run/data.json", "run/journal.jsonl"] {
+        std::fs::remove_file(place.path(name)).unwrap();
+    }
+    check(&["predict", "--dir", "run", "--input", "big.csv"]);
 }

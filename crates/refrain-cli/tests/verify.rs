@@ -138,9 +138,7 @@ fn a_flipped_bit_in_any_file_of_a_run_is_found() {
             Some((folder, _)) => folder.to_owned(),
             None => name.clone(),
         };
-        // A last record without its line end counts as cut off by a kill, and that is told.
-        let n = if name == "journal.jsonl" { good.len() - 1 } else { good.len() };
-        let last = 8 * n - 1;
+        let last = 8 * good.len() - 1;
         // The ends, and places between them.
         for bit in (0..6).map(|n| last * n / 5) {
             let mut bad = good.clone();
@@ -171,10 +169,72 @@ fn a_flipped_bit_in_any_file_of_a_run_is_found() {
 }
 
 #[test]
+fn a_torn_end_is_what_a_kill_leaves_and_damage_once_a_run_is_over() {
+    let place = with_all_files();
+    let train = ["train", "x.toml", "--dir", "run", "--verbose", "0"];
+    place.run(&train).ok();
+    let found = |place: &Place, what: &str, status: i32| {
+        let seen = verify(place, status);
+        let found = seen["found"].as_array().unwrap();
+        let is_damaged = |f: &Value| f["what"] == *what && f["damaged"] == true;
+        assert_eq!(found.iter().any(is_damaged), status == 1, "{seen:#}");
+    };
+    let journal = place.path("run/journal.jsonl");
+    let events = |place: &Place| {
+        let name = place.list("run/board/train").pop().unwrap();
+        place.path("run/board/train").join(name)
+    };
+    let last_line = |bytes: &[u8]| {
+        bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+    };
+    // Cut in its last record, or in front of it; in a record of the events, or between two.
+    let good = fs::read(&journal).unwrap();
+    let begin = last_line(&good);
+    for length in [good.len() - 1, (good.len() + begin) / 2, begin + 1, begin] {
+        fs::write(&journal, &good[..length]).unwrap();
+        found(&place, "journal.jsonl", 1);
+    }
+    fs::write(&journal, &good).unwrap();
+    let good = fs::read(events(&place)).unwrap();
+    let end = |from: usize| {
+        let length = u64::from_le_bytes(good[from..from + 8].try_into().unwrap());
+        from + 16 + usize::try_from(length).unwrap()
+    };
+    for length in [good.len() - 1, end(0), end(end(0)) + 3] {
+        fs::write(events(&place), &good[..length]).unwrap();
+        found(&place, "board", 1);
+    }
+    fs::write(events(&place), &good).unwrap();
+    found(&place, "", 0);
+
+    // Those of a run that was killed may be torn.
+    let on = [&train[..], &["--resume", "--set", "fit.epochs=100000"]].concat();
+    let mut run = place.command(&on).spawn().unwrap();
+    let epochs = place.path("run/log.csv");
+    while fs::read_to_string(&epochs).unwrap_or_default().lines().count() < 9 {
+        assert!(run.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    for file in [&journal, &events(&place)] {
+        let mut bytes = fs::read(file).unwrap();
+        bytes.extend(b"{\"to");
+        fs::write(file, bytes).unwrap();
+    }
+    found(&place, "", 0);
+    // What is torn stays so where the run then comes to its end.
+    let epochs = fs::read_to_string(&epochs).unwrap().lines().count() + 100;
+    let epochs = format!("fit.epochs={epochs}");
+    place.run(&[&train[..], &["--resume", "--set", &epochs]].concat()).ok();
+    found(&place, "", 0);
+}
+
+#[test]
 fn files_that_are_gone_are_missed() {
     let place = with_all_files();
     place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
-    for name in ["data.json", "model.safetensors", "summary.json", "log.csv", "best.safetensors"] {
+    for name in ["data.json", "model.safetensors", "log.csv", "best.safetensors"] {
         let path = place.path("run").join(name);
         let good = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -190,6 +250,97 @@ fn files_that_are_gone_are_missed() {
         fs::write(&path, good).unwrap();
     }
     verify(&place, 0);
+}
+
+#[test]
+fn a_run_that_was_killed_in_front_of_its_last_files_is_no_damage() {
+    let place = with_all_files();
+    place.run(&["train", "x.toml", "--dir", "run", "--verbose", "0"]).ok();
+    let whole = place.contents("run");
+    // The summary is written last; the model before it.
+    for names in [&["summary.json"][..], &["summary.json", "model.safetensors"]] {
+        for name in names {
+            fs::remove_file(place.path("run").join(name)).unwrap();
+        }
+        let seen = verify(&place, 0);
+        assert_eq!(seen["state"], "killed", "{seen:#}");
+        for name in names {
+            let is_told = |f: &Value| {
+                f["what"] == **name && f["text"].as_str().unwrap().contains("--resume writes it")
+            };
+            assert!(seen["found"].as_array().unwrap().iter().any(is_told), "{name}: {seen:#}");
+        }
+        place.run(&["train", "--dir", "run", "--resume", "--verbose", "0"]).ok();
+        assert_eq!(verify(&place, 0)["state"], "completed");
+        let model = place.path("run/model.safetensors");
+        assert!(fs::read(&model).unwrap() == whole[&model], "bit-equal");
+    }
+}
+
+#[test]
+fn files_with_the_epoch_in_their_names_are_looked_at() {
+    let place = with_all_files();
+    let saves = r#"callbacks = [
+  { type = "model_checkpoint", name = "all", filepath = "all/{epoch:02d}-{loss:.3f}.safetensors" },
+  { type = "model_checkpoint", filepath = "newest-{epoch}.safetensors", keep = 2 },
+]"#;
+    let (recipe, _) = ALL_FILES.split_once("callbacks = ").unwrap();
+    place.write("x.toml", format!("{recipe}{saves}\n"));
+    let train = ["train", "x.toml", "--dir", "run", "--verbose", "0"];
+    place.run(&train).ok();
+    let saved = || {
+        let all = place.list("run/all").into_iter().map(|name| format!("all/{name}"));
+        let newest = place.list("run").into_iter().filter(|name| name.starts_with("newest-"));
+        all.chain(newest).collect::<Vec<_>>()
+    };
+    let damage = || {
+        for name in saved() {
+            let path = place.path("run").join(&name);
+            let good = fs::read(&path).unwrap();
+            let mut bad = good.clone();
+            *bad.last_mut().unwrap() ^= 1;
+            fs::write(&path, bad).unwrap();
+            let is_found = |text: &str| {
+                let seen = verify(&place, 1);
+                let found = seen["found"].as_array().unwrap();
+                let is_it =
+                    |f: &Value| f["what"] == *name && f["text"].as_str().unwrap().contains(text);
+                assert!(found.iter().any(is_it), "{name}: {seen:#}");
+                assert_eq!(seen["damaged"], 1, "{seen:#}");
+            };
+            is_found("does not hold what the run wrote");
+            fs::remove_file(&path).unwrap();
+            is_found("it is missing");
+            fs::write(&path, good).unwrap();
+        }
+        verify(&place, 0);
+    };
+    assert_eq!(saved().len(), 3 + 2, "{:?}", saved());
+    damage();
+    // What a killed process has written and removed meanwhile, or left behind, is no damage; and once
+    // the run is over again, all that is there is noted.
+    let on = [&train[..], &["--resume", "--set", "fit.epochs=100000"]].concat();
+    let run = place.command(&on).stderr(std::process::Stdio::null()).spawn();
+    let mut run = run.unwrap();
+    while place.list("run/all").len() < 10 {
+        assert!(run.try_wait().unwrap().is_none());
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_eq!(verify(&place, 0)["state"], "killed");
+    let epochs = place.list("run/all").len() + 3;
+    let epochs = format!("fit.epochs={epochs}");
+    place.run(&[&train[..], &["--resume", "--set", &epochs]].concat()).ok();
+    place.write("run/all/01-mine.safetensors", "somebody else's");
+    place.write("run/newest-.safetensors", "somebody else's");
+    verify(&place, 0);
+    for name in ["all/01-mine.safetensors", "newest-.safetensors"] {
+        fs::remove_file(place.path("run").join(name)).unwrap();
+        verify(&place, 0);
+    }
+    let name = saved().pop().unwrap();
+    fs::remove_file(place.path("run").join(&name)).unwrap();
+    verify(&place, 1);
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use crate::callbacks::FileTemplate;
 use crate::error::Result;
 use crate::event::{BackwardEnd, BatchEnd, EpochEnd, Event, Hook, PredictBatchEnd, TestEnd};
+use crate::files::Files;
 use crate::finding::{Finding, RunPlan};
 use crate::outcome::Outcome;
 use crate::run::Run;
@@ -277,6 +279,7 @@ pub struct Access {
     writes: Vec<String>,
     measured: Vec<String>,
     files: Vec<PathBuf>,
+    templates: Vec<FileTemplate>,
     rate: RateAccess,
     may_stop: bool,
     may_roll_back: bool,
@@ -350,6 +353,12 @@ impl Access {
     /// Writes this file, or files whose names this template makes.
     pub fn writes_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.files.push(path.into());
+        self
+    }
+
+    /// Writes files whose names this template makes.
+    pub(crate) fn writes_files_of(mut self, template: FileTemplate) -> Self {
+        self.templates.push(template);
         self
     }
 
@@ -450,9 +459,19 @@ impl Access {
         &self.measured
     }
 
-    /// Files written.
+    /// Files written, or the templates of their names.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// What is there now under names that the templates among [`files`](Self::files) make, such as
+    /// `weights-{epoch:02d}.safetensors`.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn files_of_templates(&self, files: &Files) -> Result<Vec<PathBuf>> {
+        let found = self.templates.iter().map(|template| template.existing(files));
+        Ok(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// What is done to the learning rate.

@@ -249,9 +249,9 @@ impl CallbackRegistry {
     }
 
     /// The options of an entry of `[[callbacks]]` that have their defaults: without them it is the
-    /// same callback. None where that is not known: of types that are not
-    /// [comparable](Self::with_comparable), of the keys of wrappers, and of an entry that
-    /// [cannot be built](Self::build).
+    /// same callback. None where that is not known: of an entry that [cannot be built](Self::build),
+    /// and of a type that is not [comparable](Self::with_comparable) the keys alone that all
+    /// callbacks have, such as `every` or `name`.
     ///
     /// # Example
     /// ```
@@ -273,26 +273,42 @@ impl CallbackRegistry {
             let section = document.root().ok()?;
             let kind = section.get("type")?.str().ok()?.to_owned();
             let registered = self.entries.iter().find(|entry| entry.name == kind)?;
-            registered.describe.as_ref()?(&section, context).ok()
+            let built = wrap((registered.build)(&section, context).ok()?, &section).ok()?;
+            let describe = registered.describe.as_ref();
+            let own = describe.and_then(|describe| describe(&section, context).ok());
+            Some((own, built.name(), built.failure_policy()))
         };
         let Some(whole) = meaning(options) else {
             return Vec::new();
         };
         let (mut kept, mut defaults) = (options.clone(), Vec::new());
-        for Entry { key, .. } in options {
-            if key == "type" || WRAPPERS.contains(&key.as_str()) {
-                continue;
-            }
+        for Entry { key, value, .. } in options {
+            let is_known = match key.as_str() {
+                "type" => false,
+                "name" | "on_failure" => true,
+                wrapper if WRAPPERS.contains(&wrapper) => wraps_nothing(wrapper, &value.data),
+                _ => whole.0.is_some(),
+            };
             let without: Vec<Entry> =
                 kept.iter().filter(|entry| entry.key != *key).cloned().collect();
             // One after the other: a default may follow from another option.
-            if meaning(&without).as_ref() == Some(&whole) {
+            if is_known && meaning(&without).as_ref() == Some(&whole) {
                 kept = without;
                 defaults.push(key.clone());
             }
         }
         defaults
     }
+}
+
+/// Whether a wrapper's key with this value leaves the callback as it is.
+fn wraps_nothing(key: &str, value: &Data) -> bool {
+    matches!(
+        (key, value),
+        ("every", Data::Integer(1))
+            | ("after", Data::Integer(0))
+            | ("once" | "background", Data::Bool(false))
+    )
 }
 
 /// Puts the wrappers around a callback that the keys of its entry ask for.

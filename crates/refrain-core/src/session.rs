@@ -168,19 +168,19 @@ impl<'t, L: Learner> Session<'t, L> {
         let updates = progress.updates_per_epoch() as u64;
         progress.step = (epochs.initial_epoch as u64).saturating_mul(updates);
         trainer.reset(progress)?;
-        let (mut saving, loaded, notes, prepare, records) = match opened {
-            Some(Opened { saving, loaded, notes, prepare, records }) => {
-                (Some(saving), loaded, notes, prepare, records)
+        let (mut saving, loaded, first, prepare, records) = match opened {
+            Some(Opened { saving, loaded, first, prepare, records }) => {
+                (Some(saving), loaded, first, prepare, records)
             }
-            None => (None, None, None, None, Vec::new()),
+            None => (None, None, Vec::new(), None, Vec::new()),
         };
         let accepts_changes = saving.as_ref().is_some_and(Saving::accepts_changes);
         if let Some(loaded) = &loaded {
             trainer.restore(loaded, accepts_changes)?;
         }
-        if let (Some(saving), Some(notes)) = (&saving, notes) {
+        if let Some(saving) = saving.as_ref().filter(|_| !first.is_empty()) {
             // Durable before the files that they are of.
-            saving.begin(&[notes])?;
+            saving.begin(&first)?;
         }
         if let Some(prepare) = prepare {
             prepare(&trainer.files)?;

@@ -45,7 +45,8 @@ fn each_registered(more: &str, check: impl Fn(&str, &dyn Fn(&Path) -> Callbacks)
         checked += 1;
         check(name, &|folder| vec![build(folder).unwrap_or_else(|e| panic!("{name}: {e}"))]);
     }
-    assert!(checked >= 6, "{checked}");
+    // The core alone, without its features, has five that can go into the background.
+    assert!(checked >= 5, "{checked}");
 }
 
 /// Beside the one that is looked at: the rate moves, so that there is something to decide.

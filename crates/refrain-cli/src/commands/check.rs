@@ -9,12 +9,17 @@ use serde_json::json;
 use super::load;
 use crate::args::CheckArgs;
 use crate::output::say;
+use crate::signals::Interrupts;
 use crate::{FAILED, FINISHED};
 
 /// Checks; returns the exit status.
 pub(crate) fn check(args: &CheckArgs, registry: &Arc<Registry>) -> Result<u8> {
-    let check = load(registry, args.recipe.as_deref(), &args.set)
-        .and_then(|recipe| recipe.check(&recipe.load_data()?, Path::new("")));
+    let interrupts = Interrupts::handle()?;
+    let check = load(registry, args.recipe.as_deref(), &args.set).and_then(|recipe| {
+        let recipe = recipe.stop_with(interrupts.stop());
+        let data = interrupts.while_reading(|| recipe.load_data())?;
+        recipe.check(&data, Path::new(""))
+    });
     if args.json
         && let Err(error) = &check
     {

@@ -9,13 +9,16 @@ use super::use_threads;
 use crate::args::EvaluateArgs;
 use crate::output::{complain, say};
 use crate::saved_model::SavedModel;
+use crate::signals::Interrupts;
 
 /// Evaluates, and prints one JSON object.
 pub(crate) fn evaluate(args: &EvaluateArgs, registry: &Arc<Registry>) -> Result {
     use_threads(args.threads)?;
     let model = SavedModel::of_run(registry, &args.dir)?;
     let SavedModel { recipe, weights, .. } = &model;
-    let data = recipe.load_data()?;
+    let interrupts = Interrupts::handle()?;
+    let reading = recipe.clone().stop_with(interrupts.stop());
+    let data = interrupts.while_reading(|| reading.load_data())?;
     model.check_data(&args.dir, &data, args.accept_changes)?;
     let part = DataPart::from_name(&args.data).unwrap_or(DataPart::Validation);
     let logs = recipe.evaluate(&data, weights, part, args.batch_size)?;

@@ -10,6 +10,7 @@ use super::use_threads;
 use crate::args::PredictArgs;
 use crate::output::complain;
 use crate::saved_model::{self, SavedModel};
+use crate::signals::Interrupts;
 
 /// Predicts, and prints one JSON array a row.
 pub(crate) fn predict(args: &PredictArgs, registry: &Arc<Registry>) -> Result {
@@ -45,7 +46,12 @@ fn preparation(recipe: &Recipe, folder: &Path) -> Result<Preparation> {
     // Compared with the journal when the recipe was read.
     match saved_model::preparation(folder, None)? {
         Some(noted) => Ok(noted),
-        None => Ok(recipe.load_data()?.preparation().clone()),
+        None => {
+            let interrupts = Interrupts::handle()?;
+            let recipe = recipe.clone().stop_with(interrupts.stop());
+            let data = interrupts.while_reading(|| recipe.load_data())?;
+            Ok(data.preparation().clone())
+        }
     }
 }
 

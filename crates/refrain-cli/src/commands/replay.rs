@@ -10,9 +10,11 @@ use serde_json::{Map, Value, json};
 use super::load;
 use super::plot::plot_error;
 use crate::args::ReplayArgs;
+use crate::signals::Interrupts;
 
 pub(crate) fn replay(args: &ReplayArgs, registry: &Arc<Registry>) -> Result {
-    let recipe = load(registry, args.recipe.as_deref(), &args.set)?;
+    let interrupts = Interrupts::handle()?;
+    let recipe = load(registry, args.recipe.as_deref(), &args.set)?.stop_with(interrupts.stop());
     let log = TrainingLog::read(&args.log).map_err(plot_error)?;
     // All lines or, where a callback fails, those until then; one write for many lines.
     let mut out = BufWriter::new(std::io::stdout().lock());
@@ -26,9 +28,12 @@ pub(crate) fn replay(args: &ReplayArgs, registry: &Arc<Registry>) -> Result {
         Err(e) => Err(Error::msg(format!("cannot write to standard output: {e}"))),
         Ok(()) => Ok(()),
     };
-    let replayed = recipe.replay(&log, |epoch| {
-        last = epoch.epoch + 1;
-        write(&line(epoch))
+    // It begins with the data; what comes then takes no time.
+    let replayed = interrupts.while_reading(|| {
+        recipe.replay(&log, |epoch| {
+            last = epoch.epoch + 1;
+            write(&line(epoch))
+        })
     })?;
     write(&json!({
         "outcome": if replayed.by.is_some() { "stopped" } else { "completed" },

@@ -18,7 +18,7 @@ use crate::args::TrainArgs;
 use crate::noted;
 use crate::output::{complain, say};
 use crate::resume::{self, Found, Past};
-use crate::run_folder::{DATA, RECIPE, RunFolder};
+use crate::run_folder::{DATA, MODEL, RECIPE, RunFolder, SUMMARY};
 use crate::signals::Signals;
 use crate::summary::Summary;
 use crate::{FAILED, FINISHED, status_of};
@@ -128,6 +128,9 @@ impl Attempt<'_> {
         };
         show_findings(&prepared.check);
         let point = prepared.trainer.resume()?;
+        if point.was_overwritten() {
+            folder.clear(&Files::default())?;
+        }
         if recipe.leaves_weights_out() {
             let Some(config) = point.config() else {
                 // Nothing has the weights: what is missing is said.
@@ -258,16 +261,14 @@ impl Attempt<'_> {
     }
 }
 
-/// Writes what belongs to the end of a run, each file also where another fails; noted before, as what
-/// the callbacks have written is.
+/// Writes what belongs to the end of a run, the model also where something else fails; noted before,
+/// as what the callbacks have written is.
 fn write_end(
     recipe: &Recipe,
     folder: &RunFolder,
     trainer: &mut Trainer<RecipeLearner>,
     summary: &str,
 ) -> Result {
-    const MODEL: &str = "model.safetensors";
-    const SUMMARY: &str = "summary.json";
     let files = Files::default();
     let model = trainer.learner().weights().and_then(|weights| weights.to_safetensors());
     let mut notes = noted::of_outputs(recipe, folder.path());
@@ -275,7 +276,11 @@ fn write_end(
     notes.extend(model.iter().map(|model| Part::of(MODEL, model)));
     let noted = trainer.note_files(notes);
     let model = model.and_then(|model| files.write_atomically(&folder.file(MODEL), &model));
-    let summary = files.write_atomically(&folder.file(SUMMARY), summary.as_bytes());
+    // The sign that the run is over, and all that belongs to it written: without its note it is not.
+    let summary = match &noted {
+        Ok(()) => files.write_atomically(&folder.file(SUMMARY), summary.as_bytes()),
+        Err(_) => Ok(()),
+    };
     noted.and(model).and(summary)
 }
 

@@ -12,7 +12,7 @@ use refrain::{Error, Escaped, Preparation, Recipe, Registry, Result};
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
-use crate::noted;
+use crate::noted::{self, Absent};
 use crate::output::{count, say};
 use crate::run_folder::{DATA, RECIPE, without_journal};
 use crate::run_state::{State, journal_damage};
@@ -56,7 +56,9 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Arc<Registry>) -> Result<u8> 
     if is_still {
         found.extend(lost(&run, &checkpoints, dir)?);
     }
-    found.extend(recipe_is_missing(&files, &checkpoints, dir)?);
+    if !run.journal.is_being_overwritten() {
+        found.extend(recipe_is_missing(&files, &checkpoints, dir)?);
+    }
     found.extend(outputs(&files, registry, &run));
     let remains = remains(&files, dir)?;
     for path in &remains.leftovers {
@@ -135,6 +137,10 @@ fn no_run(dir: &Path) -> Error {
 fn journal(run: &RunReport, checkpoints: &[CheckpointReport]) -> Found {
     const WHAT: &str = "journal.jsonl";
     let journal = &run.journal;
+    if journal.is_being_overwritten() {
+        let text = "the run is being overwritten, or was when its process ended";
+        return Found::good(WHAT, text);
+    }
     if let Some(damage) = journal_damage(run) {
         return Found::damaged(WHAT, damage);
     }
@@ -234,10 +240,15 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
         };
         match files.exists(&path) {
             Ok(true) => found.push(Found::of(name, read())),
-            Ok(false) if noted::is_missing(run, name) => {
-                found.push(Found::damaged(name, "it is missing"));
-            }
-            Ok(false) => {}
+            Ok(false) => match noted::absent(run, name) {
+                Absent::Missing => found.push(Found::damaged(name, "it is missing")),
+                Absent::Unwritten => found.push(Found::good(
+                    name,
+                    "it is not there: the process ended in front of it, or it was removed; --resume \
+                     writes it",
+                )),
+                Absent::Unknown => {}
+            },
             Err(error) => found.push(Found::damaged(name, error)),
         }
     };
@@ -257,10 +268,13 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
         Ok(format!("{outcome}, {}", count(epochs, "epoch")))
     });
     look("model.safetensors", &weights);
-    for output in outputs.unwrap_or_default() {
+    let outputs = outputs.unwrap_or_default();
+    let mut noted = noted::names(run);
+    for output in &outputs {
         let Some(name) = output.strip_prefix(dir).ok().and_then(Path::to_str) else {
             continue;
         };
+        noted.remove(name);
         match output.extension().and_then(|extension| extension.to_str()) {
             Some("json") => look(name, &|path| {
                 let is_empty =
@@ -277,16 +291,27 @@ fn outputs(files: &Files, registry: &Arc<Registry>, run: &RunReport) -> Vec<Foun
                 Ok(text)
             }),
             Some("safetensors") => look(name, &weights),
-            _ if output.is_dir() => look(name, &|path| folder(files, path)),
-            _ => look(name, &|path| Ok(format!("{} bytes", files.read(path, MAX_BYTES)?.len()))),
+            _ if output.is_dir() => {
+                look(name, &|path| folder(files, run, path));
+                // Looked at with it; what is missing is not.
+                noted.retain(|file| !Path::new(file).starts_with(name) || !dir.join(file).exists());
+            }
+            _ => look(name, &|path| length(files, path)),
+        }
+    }
+    // Whose names the recipe alone does not say: they hold the epoch, or a metric.
+    for name in noted {
+        match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => look(name, &weights),
+            _ => look(name, &|path| length(files, path)),
         }
     }
     found
 }
 
-/// A folder that a callback writes into: every file below it is read, and the checksums of TensorBoard's;
-/// links are not followed.
-fn folder(files: &Files, below: &Path) -> Result<String> {
+/// A folder that a callback writes into: every file below it is read, and the checksums of TensorBoard's,
+/// and compared with what was noted; links are not followed.
+fn folder(files: &Files, run: &RunReport, below: &Path) -> Result<String> {
     const EVENTS: &str = "events.out.tfevents.";
     let (mut n, mut bytes, mut torn) = (0, 0_u64, 0_usize);
     let mut left = vec![below.to_owned()];
@@ -301,10 +326,15 @@ fn folder(files: &Files, below: &Path) -> Result<String> {
                     Ok(read) => {
                         n += 1;
                         bytes = bytes.saturating_add(read.len() as u64);
+                        let shown = path.strip_prefix(below).unwrap_or(&path).display();
+                        let in_file = |error: Error| error.context(format!("`{shown}`"));
                         if has_checksums {
-                            let shown = path.strip_prefix(below).unwrap_or(&path).display();
-                            let found = EventRecords::check(&read);
-                            torn += found.map_err(|e| e.context(format!("`{shown}`")))?.torn;
+                            torn += EventRecords::check(&read).map_err(in_file)?.torn;
+                        }
+                        if let Some(name) =
+                            path.strip_prefix(&run.folder).ok().and_then(Path::to_str)
+                        {
+                            noted::check(files, run, name).map_err(in_file)?;
                         }
                     }
                     // Removed by the run itself meanwhile.
@@ -320,6 +350,10 @@ fn folder(files: &Files, below: &Path) -> Result<String> {
         text.push_str(&format!("; {torn} bytes of events that were not written to their end"));
     }
     Ok(text)
+}
+
+fn length(files: &Files, path: &Path) -> Result<String> {
+    Ok(format!("{} bytes", files.read(path, MAX_BYTES)?.len()))
 }
 
 fn weights(path: &Path) -> Result<String> {

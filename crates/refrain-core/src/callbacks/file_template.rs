@@ -1,9 +1,11 @@
 //! Names of files with the epoch and the logs in them: `weights-{epoch:02d}-{val_loss:.3f}`.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf, is_separator};
 
 use super::python_format::{exponent, fixed, pad, repr};
 use crate::error::{Error, Escaped, Result};
+use crate::files::Files;
 use crate::logs::Logs;
 
 /// The most that a width or a precision may be: no name of a file is longer.
@@ -11,26 +13,26 @@ const MOST: usize = 250;
 
 /// A name with Python's replacement fields: `{epoch}` and `{batch}`, both counted from 1, and every
 /// key of the logs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileTemplate {
     folder: PathBuf,
     parts: Vec<Part>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
     Count { of: Count, width: usize, with_zeros: bool },
     Value { key: String, style: Style, width: usize, with_zeros: bool },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Count {
     Epoch,
     Batch,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
     Shortest,
     Fixed(usize),
@@ -129,6 +131,96 @@ impl FileTemplate {
         }
         Some(self.folder.join(name))
     }
+
+    /// What is there under names that it can make, sorted; whoever wrote it, and in whatever format its
+    /// numbers are.
+    pub(crate) fn existing(&self, files: &Files) -> Result<Vec<PathBuf>> {
+        let (above, patterns) = self.patterns();
+        let mut found = vec![above];
+        for pattern in patterns {
+            let mut below = Vec::new();
+            for folder in found {
+                match pattern.as_slice() {
+                    // Two separators in a row, or one at the end.
+                    [] => below.push(folder),
+                    [Piece::Text(name)] => below.push(folder.join(name)),
+                    pattern => {
+                        let mut names = files.names(&folder)?;
+                        names.retain(|name| can_make(pattern, name));
+                        below.extend(names.iter().map(|name| folder.join(name)));
+                    }
+                }
+            }
+            found = below;
+        }
+        found.retain(|path| files.exists(path).unwrap_or(true));
+        found.sort();
+        Ok(found)
+    }
+
+    /// The folder that all its files are in, and what their names below it look like, folder by folder.
+    fn patterns(&self) -> (PathBuf, Vec<Vec<Piece<'_>>>) {
+        let mut above = self.folder.clone();
+        let (mut patterns, mut pattern) = (Vec::new(), Vec::new());
+        for (i, part) in self.parts.iter().enumerate() {
+            let mut text = match part {
+                Part::Text(text) => text.as_str(),
+                Part::Count { .. } => {
+                    pattern.push(Piece::Count);
+                    continue;
+                }
+                Part::Value { .. } => {
+                    pattern.push(Piece::Value);
+                    continue;
+                }
+            };
+            if let Some(at) = text.rfind(is_separator).filter(|_| i == 0) {
+                // A separator is one byte long.
+                let (folder, name) = text.split_at(at + 1);
+                above.push(folder);
+                text = name;
+            }
+            for (n, text) in text.split(is_separator).enumerate() {
+                if n > 0 {
+                    patterns.push(std::mem::take(&mut pattern));
+                }
+                if !text.is_empty() {
+                    pattern.push(Piece::Text(text));
+                }
+            }
+        }
+        patterns.push(pattern);
+        (above, patterns)
+    }
+}
+
+/// What a part of a name looks like.
+enum Piece<'a> {
+    Text(&'a str),
+    Count,
+    Value,
+}
+
+/// Whether a name consists of these pieces. Cost: pieces × length².
+fn can_make(pattern: &[Piece<'_>], name: &str) -> bool {
+    let mut ends = BTreeSet::from([0]);
+    for piece in pattern {
+        let mut next = BTreeSet::new();
+        for at in ends {
+            let rest = name.get(at..).unwrap_or_default();
+            let mut numbers = |is_number: &dyn Fn(&str) -> bool| {
+                let ends = (1..=rest.len()).filter(|n| rest.get(..*n).is_some_and(is_number));
+                next.extend(ends.map(|n| at + n));
+            };
+            match piece {
+                Piece::Text(text) => next.extend(rest.starts_with(text).then(|| at + text.len())),
+                Piece::Count => numbers(&|text| text.trim_start().parse::<u64>().is_ok()),
+                Piece::Value => numbers(&|text| text.trim_start().parse::<f64>().is_ok()),
+            }
+        }
+        ends = next;
+    }
+    ends.contains(&name.len())
 }
 
 impl Part {
@@ -209,6 +301,43 @@ mod tests {
         assert_eq!(template.file(0, 0, &logs), None);
         let template = FileTemplate::parse("w{epoch}").unwrap().in_folder(Path::new("runs/{a}"));
         assert_eq!(template.file(0, 0, &logs), Some(PathBuf::from("runs/{a}/w1")));
+    }
+
+    #[test]
+    fn finds_the_files_that_it_has_named() {
+        let place = tempfile::tempdir().unwrap();
+        let files = Files::default();
+        for name in [
+            "w01-0.125.st",
+            "w12-nan.st",
+            "w 3--1e-07.st",
+            "w.st",
+            "wx-0.5.st",
+            "w1-best.st",
+            "w1-0.5.st.old",
+            "a{b}/1/w.st",
+            "a{b}/02/w.st",
+            "a{b}/02/v.st",
+            "a{b}/x/w.st",
+        ] {
+            files.write_atomically(&place.path().join(name), b"").unwrap();
+        }
+        let whole = place.path().to_str().unwrap();
+        for (template, expected) in [
+            ("w{epoch:02d}-{loss}.st", &["w 3--1e-07.st", "w01-0.125.st", "w12-nan.st"][..]),
+            ("a{{b}}/{epoch}/w.st", &["a{b}/02/w.st", "a{b}/1/w.st"]),
+            ("{epoch}", &[]),
+            ("none/{epoch}/w.st", &[]),
+            ("w.st", &["w.st"]),
+            ("v.st", &[]),
+        ] {
+            let relative = FileTemplate::parse(template).unwrap().in_folder(place.path());
+            let absolute = FileTemplate::parse(&format!("{whole}/{template}")).unwrap();
+            for found in [relative, absolute].map(|template| template.existing(&files).unwrap()) {
+                let names = found.iter().map(|path| path.strip_prefix(place.path()).unwrap());
+                assert!(names.eq(expected.iter().map(Path::new)), "{template}: {found:?}");
+            }
+        }
     }
 
     #[test]

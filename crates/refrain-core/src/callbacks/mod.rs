@@ -37,6 +37,7 @@ pub use csv_logger::{CsvLogger, CsvLoggerState};
 #[cfg(feature = "device-stats")]
 pub use device_stats::DeviceStats;
 pub use early_stopping::{EarlyStopping, EarlyStoppingState};
+pub(crate) use file_template::FileTemplate;
 pub use gradient_accumulation::{GradientAccumulation, GradientAccumulationState};
 pub use gradient_clip::GradientClip;
 pub use gradient_norms::{GradientNorms, GradientNormsState};

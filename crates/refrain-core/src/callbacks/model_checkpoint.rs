@@ -345,7 +345,10 @@ impl Callback for ModelCheckpoint {
             SaveFreq::Steps(_) => Hook::TrainBatchEnd,
         };
         let files = without_counter_formats(&self.filepath.to_string_lossy());
-        let access = Access::new().acts_in([hook]).reads_model().writes_file(files);
+        let mut access = Access::new().acts_in([hook]).reads_model().writes_file(files);
+        if let Some(template) = self.template.as_ref().ok().filter(|named| !named.is_constant()) {
+            access = access.writes_files_of(template.clone());
+        }
         self.keys().into_iter().fold(access, |access, key| access.reads_for("filepath", key))
     }
 

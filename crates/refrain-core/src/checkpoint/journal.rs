@@ -81,6 +81,13 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<String>,
     },
+    /// Changes were accepted; the run goes on with them from the next `Resume` on.
+    Accept {
+        /// The checkpoint that it is to go on from.
+        checkpoint: u64,
+        /// What must be the same then.
+        config: BTreeMap<String, String>,
+    },
     /// The run went back to a checkpoint. Epochs after the first `epochs` are superseded.
     Rollback {
         /// The callback that asked for it.
@@ -103,6 +110,9 @@ pub enum Record {
         /// Each with its length and hash.
         files: Vec<Part>,
     },
+    /// The run that was here is being removed, for another to begin: the journal's only record while
+    /// that lasts.
+    Overwrite,
     /// The run ended in this process.
     End {
         /// `completed`, `stopped`, `interrupted` or `failed`.
@@ -186,6 +196,15 @@ struct Place {
     damage: usize,
 }
 
+/// What must be the same, as it was accepted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Accepted {
+    /// In a process that went on with it.
+    pub(super) begun: Option<BTreeMap<String, String>>,
+    /// In one that was killed before it did: the run's folder may be prepared for it, or not.
+    pub(super) pending: Option<BTreeMap<String, String>>,
+}
+
 /// Damage beyond this is counted only.
 const MOST_DAMAGE: usize = 20;
 
@@ -246,6 +265,13 @@ impl JournalText {
         } else if self.damage.len() == MOST_DAMAGE {
             self.damage.push("and more".to_owned());
         }
+    }
+
+    /// Whether the run in the folder is being removed, or was when its process was killed: whoever
+    /// begins a run there, or goes on, removes the rest of it.
+    pub fn is_being_overwritten(&self) -> bool {
+        let is_whole = self.damage.is_empty() && self.torn == 0;
+        is_whole && matches!(self.entries.as_slice(), [Entry { record: Record::Overwrite, .. }])
     }
 
     /// The number of the last record.
@@ -315,6 +341,23 @@ impl JournalText {
         }
     }
 
+    /// What must be the same in a process that goes on from this checkpoint, as it was accepted after
+    /// it was taken.
+    pub(super) fn accepted_since(&self, checkpoint: u64) -> Accepted {
+        let (mut begun, mut pending) = (None, None);
+        for entry in &self.entries {
+            match &entry.record {
+                // Numbers grow: a later checkpoint than the one gone on from has it itself.
+                Record::Accept { checkpoint: from, config } if *from >= checkpoint => {
+                    pending = Some(config);
+                }
+                Record::Resume { .. } => begun = pending.take().or(begun),
+                _ => {}
+            }
+        }
+        Accepted { begun: begun.cloned(), pending: pending.cloned() }
+    }
+
     /// Epochs that the run's last process planned.
     pub fn planned(&self) -> Option<usize> {
         self.entries.iter().rev().find_map(|entry| match &entry.record {
@@ -362,6 +405,13 @@ impl Journal {
         Ok(JournalText::parse(&files.read(path, MAX_BYTES)?))
     }
 
+    /// Replaces the journal in `path` by one with a single record, or with none.
+    pub(super) fn replace(files: &Files, path: &Path, record: Option<&Record>) -> Result {
+        is_regular_file(files, path)?;
+        let text = record.map(|record| line(1, record)).transpose()?.unwrap_or_default();
+        files.write_atomically(path, text.as_bytes())
+    }
+
     /// Opens a journal with this text to go on with it: what is torn is cut off.
     pub(super) fn open(files: &Files, path: &Path, text: &JournalText) -> Result<Self> {
         is_regular_file(files, path)?;
@@ -388,15 +438,8 @@ impl Journal {
     /// Appends a record. Cost: one write. Where it fails the record is kept, and written before the
     /// next one, or by the next sync.
     pub(super) fn append(&mut self, record: &Record) -> Result {
-        let mut fields = Map::new();
         let seq = self.seq.saturating_add(1);
-        fields.insert("seq".into(), seq.into());
-        fields.insert("time".into(), now().into());
-        match serde_json::to_value(record).map_err(Error::wrap)? {
-            Value::Object(record) => fields.extend(record),
-            _ => return Err(Error::msg("a record is no object")),
-        }
-        self.backlog.extend_from_slice(seal(&fields).as_bytes());
+        self.backlog.extend_from_slice(line(seq, record)?.as_bytes());
         self.seq = seq;
         self.write_backlog().map_err(|e| Error::file("write", &self.path, e))
     }
@@ -439,6 +482,18 @@ impl Journal {
         self.is_suspect = false;
         Ok(())
     }
+}
+
+/// A record's line, written now.
+fn line(seq: u64, record: &Record) -> Result<String> {
+    let mut fields = Map::new();
+    fields.insert("seq".into(), seq.into());
+    fields.insert("time".into(), now().into());
+    match serde_json::to_value(record).map_err(Error::wrap)? {
+        Value::Object(record) => fields.extend(record),
+        _ => return Err(Error::msg("a record is no object")),
+    }
+    Ok(seal(&fields))
 }
 
 /// RFC 3339, UTC, milliseconds.

@@ -44,7 +44,7 @@ pub(crate) struct Opened {
     pub(crate) loaded: Option<Loaded>,
     /// Once nothing refuses the run any more: what the journal is to be told first, what is to be
     /// done in the folder, and what the journal is to be told then.
-    pub(crate) notes: Option<Record>,
+    pub(crate) first: Vec<Record>,
     pub(crate) prepare: Option<Prepare>,
     pub(crate) records: Vec<Record>,
 }
@@ -189,7 +189,7 @@ impl<L: Learner> Trainer<L> {
     fn recover(&self, checkpoints: &Checkpoints) -> Result<Resumption> {
         checkpoints.check()?;
         let recovered = Store::recover(&self.files, &checkpoints.folder, checkpoints.keep)?;
-        let Recovered { store, checkpoint, journal, mut notes } = recovered;
+        let Recovered { store, checkpoint, journal, was_overwritten, mut notes } = recovered;
         let mut loaded = checkpoint.as_ref().map(Loaded::new).transpose()?;
         if let Some(loaded) = &mut loaded {
             loaded.rates = journal.rates();
@@ -197,7 +197,10 @@ impl<L: Learner> Trainer<L> {
         notes.extend(loaded.as_ref().and_then(|loaded| missing_epochs(&journal, loaded)));
         let later = later_epochs(&journal, checkpoint.as_ref());
         let manifest = checkpoint.map(|found| found.manifest);
-        let point = ResumePoint::new(manifest, later, notes);
+        let accepted = manifest.as_ref().map(|found| journal.accepted_since(found.number));
+        let mut point = ResumePoint::new(manifest, later, notes);
+        point.accepted = accepted.unwrap_or_default();
+        point.was_overwritten = was_overwritten;
         Ok(Resumption { store, loaded, point, has_begun: journal.run().is_some() })
     }
 
@@ -218,12 +221,15 @@ impl<L: Learner> Trainer<L> {
         let resumption = self.resumption.take();
         let prepare = self.prepare.take();
         let notes = std::mem::take(&mut self.notes);
-        let notes = (!notes.is_empty()).then_some(Record::Files { files: notes });
+        let mut first = Vec::new();
+        if !notes.is_empty() {
+            first.push(Record::Files { files: notes });
+        }
         self.held = None;
         if self.is_rehearsal() {
             return Ok(None);
         }
-        let Some(options) = self.checkpoints_wanted() else {
+        let Some(mut options) = self.checkpoints_wanted() else {
             return Ok(None);
         };
         options.check()?;
@@ -237,9 +243,10 @@ impl<L: Learner> Trainer<L> {
             let Checkpoints { folder, keep, overwrite, .. } = &options;
             let prepare = || prepare.map_or(Ok(()), |prepare| prepare(&self.files));
             let store = Store::begin(&self.files, folder, *keep, *overwrite, prepare)?;
-            let records = [Some(begin(&store, epochs)), notes].into_iter().flatten().collect();
+            let records = std::iter::once(begin(&store, epochs)).chain(first).collect();
             let saving = Saving::new(options, config, Saver::new(store));
-            return Ok(Some(Opened { saving, loaded: None, notes: None, prepare: None, records }));
+            let first = Vec::new();
+            return Ok(Some(Opened { saving, loaded: None, first, prepare: None, records }));
         };
         point.planned = Some(epochs.epochs());
         let changes = point.changes(&config);
@@ -252,9 +259,13 @@ impl<L: Learner> Trainer<L> {
                 changes.join("; ")
             )));
         }
-        if let Some(loaded) = loaded.as_mut().filter(|_| !changes.is_empty()) {
-            // With other settings nobody may want it any more.
-            loaded.state.stop = None;
+        if point.is_of_other_settings(&config) {
+            // Now, or by a process that was killed before it had a checkpoint with them.
+            options.accept_changes = true;
+            if let Some(loaded) = &mut loaded {
+                // Nobody may want it any more.
+                loaded.state.stop = None;
+            }
         }
         // The epoch under way has to be planned too.
         let begun = point.epochs() + usize::from(point.batch() > 0);
@@ -274,6 +285,13 @@ impl<L: Learner> Trainer<L> {
         if is_old && epochs.is_verbose() {
             self.console.print(&point.to_string());
         }
+        if let Some(checkpoint) = point.checkpoint()
+            && (!changes.is_empty() || point.accepted.pending.is_some())
+        {
+            // In front of what is done in the folder: that may be all that comes of this process, and
+            // is told to the next one by a recipe there, say.
+            first.push(Record::Accept { checkpoint, config: config.clone() });
+        }
         let mut records = Vec::new();
         if !has_begun {
             records.push(begin(&store, epochs));
@@ -288,7 +306,7 @@ impl<L: Learner> Trainer<L> {
             });
         }
         let saving = Saving::new(options, config, Saver::new(store));
-        Ok(Some(Opened { saving, loaded, notes, prepare, records }))
+        Ok(Some(Opened { saving, loaded, first, prepare, records }))
     }
 
     /// What must be the same when the run goes on.

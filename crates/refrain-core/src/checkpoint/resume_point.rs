@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::journal::Accepted;
 use super::manifest::Manifest;
 use crate::error::Escaped;
 
@@ -11,8 +12,11 @@ use crate::error::Escaped;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResumePoint {
     manifest: Option<Manifest>,
+    /// What must be the same, where that was changed after the checkpoint.
+    pub(super) accepted: Accepted,
     /// Epochs in the journal that come after the checkpoint.
     pub(super) later_epochs: usize,
+    pub(super) was_overwritten: bool,
     pub(super) notes: Vec<String>,
     /// Epochs that are planned, once that is known.
     pub(super) planned: Option<usize>,
@@ -39,7 +43,7 @@ impl fmt::Display for Change {
 
 impl ResumePoint {
     pub(super) fn new(manifest: Option<Manifest>, later_epochs: usize, notes: Vec<String>) -> Self {
-        Self { manifest, later_epochs, notes, planned: None }
+        Self { manifest, later_epochs, notes, ..Self::default() }
     }
 
     /// The checkpoint that it goes on from; `None`: the run starts from the beginning.
@@ -68,19 +72,31 @@ impl ResumePoint {
         SystemTime::now().duration_since(time).ok()
     }
 
+    /// Whether a run was being [overwritten](super::Checkpoints::overwrite) here when its process
+    /// ended: what the library had left of it is gone now, and another begins.
+    pub fn was_overwritten(&self) -> bool {
+        self.was_overwritten
+    }
+
     /// What was damaged, moved or cut off.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// What must be the same, as it was.
+    /// What must be the same, as it was: at the checkpoint, or as it was accepted after it.
     pub fn config(&self) -> Option<&BTreeMap<String, String>> {
-        self.manifest.as_ref().map(|manifest| &manifest.config)
+        self.accepted.begun.as_ref().or(self.manifest.as_ref().map(|manifest| &manifest.config))
+    }
+
+    /// Whether the checkpoint was taken with other settings than these.
+    pub(super) fn is_of_other_settings(&self, now: &BTreeMap<String, String>) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.config != *now)
     }
 
     /// What is different now, in the order of the keys.
     pub fn changes(&self, now: &BTreeMap<String, String>) -> Vec<Change> {
-        let Some(then) = self.config() else {
+        let Some(then) = self.config().filter(|_| self.accepted.pending.as_ref() != Some(now))
+        else {
             return Vec::new();
         };
         let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();

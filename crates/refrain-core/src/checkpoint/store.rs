@@ -96,6 +96,8 @@ pub(super) struct Recovered {
     /// The newest checkpoint that verifies.
     pub(super) checkpoint: Option<Verified>,
     pub(super) journal: JournalText,
+    /// Whether the rest of a run that was being overwritten was removed.
+    pub(super) was_overwritten: bool,
     /// What was damaged, moved or cut off, for people.
     pub(super) notes: Vec<String>,
 }
@@ -106,8 +108,9 @@ pub(super) fn holds_run(files: &Files, folder: &Path) -> Result<bool> {
 }
 
 impl Store {
-    /// Begins a run in `folder`. With `overwrite` one that is there is removed first. Then comes
-    /// `prepare`, and then the journal, with which the folder holds the run.
+    /// Begins a run in `folder`. With `overwrite` one that is there is removed first, and its journal
+    /// before all else: a run is there whole, or says that it is being removed. Then comes `prepare`,
+    /// and then the journal, with which the folder holds the run.
     ///
     /// # Errors
     /// When another process trains in it, or it holds a run.
@@ -121,6 +124,7 @@ impl Store {
         create(files, folder)?;
         let lock = lock(files, folder)?;
         refuse_links(files, folder)?;
+        let path = folder.join(JOURNAL);
         if holds_run(files, folder)? {
             if !overwrite {
                 return Err(Error::config(format!(
@@ -129,15 +133,14 @@ impl Store {
                     folder.display()
                 )));
             }
+            Journal::replace(files, &path, Some(&Record::Overwrite))?;
             clear(files, folder)?;
         }
         // Of a process that was killed before its run had begun; below are no files of its own yet.
         remove_leftovers(files, folder, false)?;
         prepare()?;
-        let path = folder.join(JOURNAL);
-        is_regular_file(files, &path)?;
-        // From here on the folder holds this run and no longer the one before.
-        files.write_atomically(&path, b"")?;
+        // From here on the folder holds this run.
+        Journal::replace(files, &path, None)?;
         let journal = Journal::open(files, &path, &JournalText::default())?;
         let store = Self {
             files: files.clone(),
@@ -172,6 +175,17 @@ impl Store {
         journal.cut_unsynced();
         let mut notes: Vec<String> =
             journal.damage.iter().map(|damage| format!("{JOURNAL}: {damage}")).collect();
+        let was_overwritten = journal.is_being_overwritten();
+        if was_overwritten {
+            clear(files, folder)?;
+            Journal::replace(files, &path, None)?;
+            journal = JournalText::default();
+            notes.push(
+                "the run that was here was being overwritten when its process ended; what was left \
+                 of it was removed"
+                    .to_owned(),
+            );
+        }
         if journal.torn > 0 {
             notes.push(format!(
                 "{JOURNAL}: {} bytes of records that were not written to their end were cut off",
@@ -205,7 +219,7 @@ impl Store {
             _lock: lock,
         };
         sync(files, folder)?;
-        Ok(Recovered { store, checkpoint, journal, notes })
+        Ok(Recovered { store, checkpoint, journal, was_overwritten, notes })
     }
 
     /// The run's identity.
@@ -733,7 +747,7 @@ pub(super) fn left_beside(files: &Files, folder: &Path, below: bool) -> Result<V
     Ok(left)
 }
 
-/// Removes the checkpoints and the journal of the run in `folder`.
+/// Removes the checkpoints of the run in `folder`.
 fn clear(files: &Files, folder: &Path) -> Result {
     for number in numbers(files, folder)? {
         let path = folder.join(CHECKPOINTS).join(name(number));

@@ -197,10 +197,12 @@ impl Recipe {
         let of_model = self.model.settings.iter();
         resolved.extend(of_model.map(|(key, value)| (format!("model.{key}"), Some(value.clone()))));
         settings.retain(|(key, _)| {
-            let is_resolved = resolved.iter().any(|(known, _)| known == key);
-            // A name alone, or a file's: both stand under other keys, or as other values.
-            !is_resolved
-                && !matches!(key.as_str(), "compile.optimizer" | "compile.loss" | "model.weights")
+            let is_resolved = |key: &str| resolved.iter().any(|(known, _)| known == key);
+            // A name alone, or a file's: these stand under other keys, or as other values.
+            let is_metrics_name = key.strip_suffix(".name").is_some_and(is_resolved);
+            let is_elsewhere =
+                matches!(key.as_str(), "compile.optimizer" | "compile.loss" | "model.weights");
+            !(is_resolved(key) || is_metrics_name || is_elsewhere)
         });
         settings.extend(resolved.into_iter().filter_map(|(key, value)| Some((key, value?))));
     }

@@ -81,6 +81,8 @@ pub struct Recipe {
     registry: Arc<Registry>,
     /// Where the model is; no part of the text, so that a run may go on elsewhere.
     device: Device,
+    /// Breaks off the reading of the data.
+    stop: StopHandle,
 }
 
 impl Recipe {
@@ -192,6 +194,7 @@ impl Recipe {
             text: String::new(),
             registry: Arc::clone(registry),
             device: Device::flex(),
+            stop: StopHandle::default(),
         };
         let recipe = Self { text: text.clone(), ..recipe };
         recipe.callbacks(Path::new(""))?;
@@ -313,7 +316,14 @@ impl Recipe {
     /// # Errors
     /// When it cannot be read.
     pub fn load_data(&self) -> Result<RecipeData> {
-        self.load_data_with(true, &StopHandle::default())
+        self.load_data_with(true, &self.stop)
+    }
+
+    /// Breaks off the reading of data, whatever it is read for, where `stop` is stopped: what was half
+    /// converted is removed.
+    pub fn stop_with(mut self, stop: &StopHandle) -> Self {
+        self.stop = stop.clone();
+        self
     }
 
     /// As [`load_data`](Self::load_data). `is_verbose`: whether a download shows its progress, on
@@ -341,7 +351,7 @@ impl Recipe {
     /// # Errors
     /// When it cannot be read.
     pub fn data_shape(&self) -> Result<(usize, Vec<usize>)> {
-        self.data.shape(&self.loading(false, &StopHandle::default()))
+        self.data.shape(&self.loading(false, &self.stop))
     }
 
     /// The recipe's callbacks, in order. What they write goes into `folder`.
@@ -369,6 +379,19 @@ impl Recipe {
     pub fn outputs(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let callbacks = self.callbacks(folder)?;
         Ok(callbacks.iter().flat_map(|callback| callback.access().files().to_vec()).collect())
+    }
+
+    /// What is in `folder` now under names that templates of the recipe's callbacks make, such as
+    /// `weights-{epoch:02d}.safetensors`.
+    ///
+    /// # Errors
+    /// As [`callbacks`](Self::callbacks), and when a folder cannot be read.
+    pub fn outputs_of_templates(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for callback in self.callbacks(folder)? {
+            found.extend(callback.access().files_of_templates(&Files::default())?);
+        }
+        Ok(found)
     }
 
     /// The model with its optimizer, loss and metrics, and without callbacks.
