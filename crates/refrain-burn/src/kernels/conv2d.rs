@@ -264,8 +264,13 @@ impl WithSimd for ForwardOnto<'_> {
         let positions = conv.positions();
         let (groups, filters) = (conv.groups, conv.filters / conv.groups);
         let mut buffer = vec![0.0; columns.len];
+        // Before a pooling there is room for whole vectors of each filter's outputs.
+        let stride = match conv.pool {
+            Some(_) => positions.next_multiple_of(VECTORS * MAX_LANES),
+            None => positions,
+        };
         let mut before_pool =
-            vec![0.0; if conv.pool.is_some() { conv.filters * positions } else { 0 }];
+            vec![0.0; if conv.pool.is_some() { conv.filters * stride } else { 0 }];
         let mut pool = conv.pool.map(|pool| MaxPool::new(&pool, conv.relu));
         let mut largest = largest.chunks_exact_mut(conv.output_len().max(1));
         let samples = x.chunks_exact(conv.input_len());
@@ -274,13 +279,13 @@ impl WithSimd for ForwardOnto<'_> {
             for group in 0..groups {
                 let channels = conv.input_len() / groups;
                 columns.fill(simd, &x[group * channels..][..channels], &mut buffer);
-                let product = &mut product[group * filters * positions..][..filters * positions];
-                task.group(simd, group, &buffer, product);
+                let product = &mut product[group * filters * stride..][..filters * stride];
+                task.group(simd, group, &buffer, product, stride);
             }
             if let (Some(pool), Some(largest)) = (&mut pool, largest.next()) {
                 let pooled = conv.output_positions();
                 for ((channel, output), largest) in before_pool
-                    .chunks_exact(positions)
+                    .chunks_exact(stride)
                     .zip(output.chunks_exact_mut(pooled))
                     .zip(largest.chunks_exact_mut(pooled))
                 {
@@ -292,9 +297,17 @@ impl WithSimd for ForwardOnto<'_> {
 }
 
 impl ForwardTask<'_> {
-    /// The outputs of one group, `[filters, positions]`.
+    /// The outputs of one group, `[filters, positions]`, each filter's `stride` behind that of the one
+    /// before.
     #[inline(always)]
-    fn group<S: Simd>(&self, simd: S, group: usize, columns: &[f32], output: &mut [f32]) {
+    fn group<S: Simd>(
+        &self,
+        simd: S,
+        group: usize,
+        columns: &[f32],
+        output: &mut [f32],
+        stride: usize,
+    ) {
         let positions = self.conv.positions();
         let filters = self.conv.filters / self.conv.groups;
         // Behind a pooling there are fewer to cut off.
@@ -303,7 +316,7 @@ impl ForwardTask<'_> {
         while at < positions {
             let left = positions - at;
             let vectors = if left > S::F32_LANES { VECTORS } else { 1 };
-            let width = left.min(vectors * S::F32_LANES);
+            let width = (stride - at).min(vectors * S::F32_LANES);
             for &(first, rows) in &self.kernels.tiles {
                 let kernels = self.kernels.tile(group, first, rows);
                 sized!(rows, vectors, |M, V| {
@@ -322,7 +335,7 @@ impl ForwardTask<'_> {
                                 simd.select_f32s(is_below, zero, sum)
                             });
                         }
-                        let target = &mut output[filter * positions + at..][..width];
+                        let target = &mut output[filter * stride + at..][..width];
                         for (target, sum) in target.chunks_mut(S::F32_LANES).zip(sums) {
                             store::<S>(target, sum);
                         }
