@@ -144,9 +144,11 @@ impl<const N: usize> Backward<Flex, N> for Conv2dBackward {
         let Conv2dState { x, weight, output, largest, conv } = ops.state;
         let mut parents = ops.parents.into_iter();
         let (by_input, by_weight, by_bias) = (parents.next(), parents.next(), parents.next());
+        let (by_weight, by_bias) = (by_weight.flatten(), by_bias.flatten());
         let (x, kernel) = (x.to_contiguous(), weight.to_contiguous());
+        let is_frozen = by_weight.is_none() && by_bias.is_none();
         let kept = Kept {
-            input: x.storage::<f32>(),
+            input: if is_frozen { &[] } else { x.storage::<f32>() },
             weight: kernel.storage::<f32>(),
             output: output.as_ref().map_or(&[], |output| output.storage::<f32>()),
             largest: &largest,
@@ -157,11 +159,11 @@ impl<const N: usize> Backward<Flex, N> for Conv2dBackward {
             let values = TensorData::new(values, x.layout().shape().clone());
             gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
         }
-        if let Some(node) = by_weight.flatten() {
+        if let Some(node) = by_weight {
             let values = TensorData::new(result.weight, weight.layout().shape().clone());
             gradients.register::<Flex>(node.id, FlexTensor::from_data(values));
         }
-        if let Some(node) = by_bias.flatten() {
+        if let Some(node) = by_bias {
             let filters = result.bias.len();
             let values = TensorData::new(result.bias, [filters]);
             gradients.register::<Flex>(node.id, FlexTensor::from_data(values));

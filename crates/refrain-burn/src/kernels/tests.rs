@@ -92,12 +92,20 @@ fn check_conv(conv: &Conv2d, samples: usize, bias: bool, rng: &mut ChaCha8Rng) {
         (Tensor::from_data(x.clone(), &plain), Tensor::from_data(weight.clone(), &plain));
     let output = flex::conv2d(&input, &kernel, bias().as_ref(), conv).unwrap();
     assert_eq!(floats(&output), both[0][0], "{what}");
+    let data = x.clone();
     let x = Tensor::<2>::from_data(x, &device);
     let weight = Tensor::<4>::from_data(weight, &device).require_grad();
     let output = flex::conv2d(&x, &weight, bias().map(Tensor::autodiff).as_ref(), conv).unwrap();
     let upstream = Tensor::<2>::from_data(upstream, &device);
-    let gradients = (output * upstream).sum().backward();
+    let gradients = (output * upstream.clone()).sum().backward();
     assert_eq!(floats(&weight.grad(&gradients).unwrap()), both[0][2], "{what}");
+
+    // Frozen weights.
+    let x = Tensor::<2>::from_data(data, &device).require_grad();
+    let weight = weight.detach();
+    let output = flex::conv2d(&x, &weight, bias().map(Tensor::autodiff).as_ref(), conv).unwrap();
+    let gradients = (output * upstream).sum().backward();
+    assert_eq!(floats(&x.grad(&gradients).unwrap()), both[0][1], "{what}");
 }
 
 #[test]

@@ -158,6 +158,10 @@ struct Labels {
 impl Labels {
     fn of(targets: Tensor<2>, classes: usize) -> Self {
         let [samples, most] = targets.dims();
+        if most == 0 {
+            // As rows that are all padding: nothing is to be read.
+            return Self::of(Tensor::zeros([samples, 1], &targets.device()), classes);
+        }
         let labels = targets.clone().int();
         let known = labels.clone().clamp(0, classes.saturating_sub(1) as i64);
         let is_no_class = known.clone().float().not_equal(targets);

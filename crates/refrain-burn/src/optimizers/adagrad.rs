@@ -81,6 +81,8 @@ pub(super) struct BySum {
 }
 
 impl Formula for BySum {
+    const SHRINKS: bool = false;
+
     #[inline(always)]
     fn elements(self, weights: &mut [f32], gradient: &mut [f32], slots: &mut [&mut [f32]]) {
         let Self { rate, epsilon } = self;

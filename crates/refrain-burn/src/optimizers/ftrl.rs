@@ -140,6 +140,8 @@ pub(super) struct Leader {
 }
 
 impl Formula for Leader {
+    const SHRINKS: bool = false;
+
     #[inline(always)]
     fn elements(self, weights: &mut [f32], gradient: &mut [f32], slots: &mut [&mut [f32]]) {
         let Self { rate, power, l1, l2, shrinkage } = self;

@@ -98,6 +98,10 @@ pub(super) trait HasCommon {
 
 /// What becomes of weights at one step: the options as numbers.
 pub(super) trait Formula: Copy + Send + Sync {
+    /// Whether what is remembered shrinks, and so may end among the subnormal numbers. Of sums that
+    /// only grow the smallest numbers count: they are divided by.
+    const SHRINKS: bool = true;
+
     /// The new weights and slots of some elements. `gradient` may be written to. Not needed where
     /// [`values`](Self::values) is overridden.
     ///
@@ -147,8 +151,10 @@ pub(super) fn by_tensors<F: Formula>(
     let mut tensors = std::mem::take(slots).into_iter().map(Values::into_tensor).collect();
     let weights = formula.tensors(weights, gradient.into_tensor(), &mut tensors);
     slots.extend(tensors.into_iter().map(Values::from));
-    for slot in slots {
-        in_place([slot], |[slot]| flush_subnormals(slot));
+    if F::SHRINKS {
+        for slot in slots {
+            in_place([slot], |[slot]| flush_subnormals(slot));
+        }
     }
     weights.into()
 }
@@ -208,8 +214,8 @@ impl<F: Formula, const N: usize> NullaryFnOnce for Blocks<'_, F, N> {
             }
             let mut block = slots.each_mut().map(|slot| slot.next().unwrap_or_default());
             task.formula.elements(w, g, &mut block);
-            for slot in block {
-                flush_subnormals(slot);
+            if F::SHRINKS {
+                block.into_iter().for_each(flush_subnormals);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use refrain_burn::burn::tensor::{Device, Int, Tensor, TensorData};
 use refrain_burn::{
-    AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, ClosingActivation, FromTargets as _,
+    AnyLoss, BinaryCrossentropy, CategoricalCrossentropy, ClosingActivation, Ctc, FromTargets as _,
     Loss, MeanSquaredError, SparseCategoricalCrossentropy, Targets,
 };
 
@@ -399,6 +399,16 @@ fn ctc_is_a_number_only_where_labels_can_be_read() {
         assert!(gradient.iter().all(|x| x.is_finite()), "{labels:?}: {gradient:?}");
         assert_eq!(gradient.iter().any(|x| *x != 0.0), learns, "{labels:?}: {gradient:?}");
     }
+}
+
+#[test]
+fn ctc_of_no_labels_is_that_of_blanks() {
+    let device = Device::flex();
+    let loss = |labels: usize| {
+        let labels = Tensor::<2>::zeros([1, labels], &device);
+        floats(Ctc.forward(Tensor::<3>::zeros([1, 2, 2], &device), labels))
+    };
+    assert_eq!(loss(0), loss(3));
 }
 
 /// However sure a model is, right or wrong: what it is to learn is a number.

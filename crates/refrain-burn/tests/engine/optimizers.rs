@@ -3,8 +3,8 @@
 use refrain_burn::burn::module::ParamId;
 use refrain_burn::burn::tensor::{DType, Device, Tensor};
 use refrain_burn::{
-    Adadelta, Adafactor, Adam, Adamax, Lamb, Lion, Muon, Nadam, Optimizer, ParameterInfo, RmsProp,
-    Sgd, Values,
+    Adadelta, Adafactor, Adam, Adamax, Ftrl, Lamb, Lion, Muon, Nadam, Optimizer, ParameterInfo,
+    RmsProp, Sgd, Values,
 };
 use refrain_core::schedule::Rate;
 
@@ -154,6 +154,21 @@ fn what_is_remembered_shrinks_to_nothing() {
         }
         assert!(!remembered.is_empty(), "{name} remembers nothing");
     }
+}
+
+/// Its square is a subnormal number, and the weight is divided by its root.
+#[test]
+fn the_smallest_sums_of_squares_are_kept() {
+    let device = Device::flex();
+    let mut ftrl = Ftrl::new(0.1).initial_accumulator_value(0.0);
+    let id = ParamId::new();
+    let mut weights: Values = Tensor::<1>::from_data([0.5_f32], &device).into();
+    for gradient in [1e-20_f32, 0.0, 0.0] {
+        ftrl.begin_step(0.1);
+        weights = ftrl.update(id, weights, Tensor::<1>::from_data([gradient], &device).into());
+    }
+    let weights = crate::floats(weights.into_tensor());
+    assert!(weights[0].is_finite(), "{weights:?}");
 }
 
 #[test]

@@ -9,13 +9,16 @@ use refrain_core::{Dataset as _, Error, Finding, Result};
 use serde_json::{Value, json};
 
 use super::memory_limit::MemoryLimit;
-use super::{Recipe, RecipeData, RecipeLearner};
+use super::{AnyLoss, Recipe, RecipeData, RecipeLearner, compile};
 
 /// Bytes of a number.
 const NUMBER: u64 = 4;
 /// What is certain of the estimated activations, in tenths: of the networks that were measured, which
 /// took 0.79 to 2 times the estimate, none took less.
 const CERTAIN_TENTHS: u64 = 7;
+/// Numbers that `ctc` has of each step for each state that it can be at, forward and backward: of 300
+/// labels in 1,000 steps it took 7.5.
+const OF_CTC: usize = 8;
 
 /// What a run of a recipe needs of memory, in bytes.
 ///
@@ -24,7 +27,7 @@ const CERTAIN_TENTHS: u64 = 7;
 ///
 /// - `activations`: what a step on one batch keeps from the forward to the backward pass, and what is
 ///   on its way: 4 bytes × batch size × (the input, what each layer [keeps](refrain_burn::SummaryRow),
-///   and three times the largest output). Measured on the CPU, networks of each kind took 0.8 to
+///   what loss `ctc` has of it, and three times the largest output). Measured on the CPU, networks of each kind took 0.8 to
 ///   1.8 times the total, and up to 2.5 times where other work disturbed them.
 /// - `checkpoint`: the copy of weights and state that is written while training goes on.
 ///
@@ -51,12 +54,12 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    /// `state`: numbers that the optimizer remembers; `inputs`: of a sample; `evaluated`: samples in
-    /// a batch of validation.
+    /// `state`: numbers that the optimizer remembers; `inputs`, `in_loss`: of a sample, and of its loss;
+    /// `evaluated`: samples in a batch of validation.
     fn new(
         model: &Summary,
         state: usize,
-        inputs: usize,
+        [inputs, in_loss]: [usize; 2],
         batch_size: usize,
         evaluated: usize,
     ) -> Self {
@@ -64,9 +67,11 @@ impl MemoryEstimate {
         let outputs =
             model.rows.iter().filter(|row| row.kept > 0).map(|row| len(&row.output_shape));
         let on_their_way = outputs.max().unwrap_or(0).saturating_mul(3);
-        let of_sample = kept.chain([inputs, on_their_way]).fold(0, usize::saturating_add);
+        let of_sample = kept.chain([inputs, in_loss, on_their_way]).fold(0, usize::saturating_add);
         let in_step = of_sample.saturating_mul(batch_size);
-        let in_validation = inputs.saturating_add(on_their_way).saturating_mul(evaluated);
+        let in_validation =
+            [inputs, in_loss, on_their_way].into_iter().fold(0, usize::saturating_add);
+        let in_validation = in_validation.saturating_mul(evaluated);
         let (activations, batch_size, batch_option) = match in_validation > in_step {
             true => (in_validation, evaluated, "validation_batch_size"),
             false => (in_step, batch_size, "batch_size"),
@@ -174,11 +179,13 @@ impl MemoryEstimate {
 
 impl Recipe {
     /// What a run on so many samples of this shape needs of memory. `learner`: of this recipe, with
-    /// weights or without; `data`: bytes of the samples that are in memory.
+    /// weights or without; `target_shape`: where rows of targets have been read; `data`: bytes of the
+    /// samples that are in memory.
     pub(super) fn memory(
         &self,
         learner: &RecipeLearner,
         (samples, sample_shape): (usize, &[usize]),
+        target_shape: Option<&[usize]>,
         data: u64,
     ) -> Result<MemoryEstimate> {
         let (model, state) = (learner.model()?.summary(), learner.optimizer_state_len()?);
@@ -187,7 +194,16 @@ impl Recipe {
         let held_out = self.data.validation_split.map_or(samples, |_| samples - trained);
         let batch_size = self.fit.batch_size.min(trained.max(1));
         let evaluated = self.fit.validation_batch_size().min(held_out.max(1));
-        let estimate = MemoryEstimate::new(&model, state, len(sample_shape), batch_size, evaluated);
+        let output_shape = model.rows.last().map_or(&[][..], |row| &row.output_shape);
+        let in_loss = match (&self.compile.loss, target_shape, compile::steps(output_shape)) {
+            (AnyLoss::Ctc { .. }, Some(labels), Some(steps)) => {
+                let states = len(labels).saturating_mul(2).saturating_add(1);
+                steps.saturating_mul(states).saturating_mul(OF_CTC)
+            }
+            _ => 0,
+        };
+        let of_sample = [len(sample_shape), in_loss];
+        let estimate = MemoryEstimate::new(&model, state, of_sample, batch_size, evaluated);
         let is_saved = self.checkpoint.takes_some();
         let checkpoint = estimate.weights.saturating_add(estimate.optimizer);
         Ok(MemoryEstimate { checkpoint: if is_saved { checkpoint } else { 0 }, data, ..estimate })
@@ -203,7 +219,7 @@ impl Recipe {
             return Ok(None);
         };
         let samples = (data.len(), data.sample_shape());
-        let mut estimate = self.memory(learner, samples, data.bytes())?;
+        let mut estimate = self.memory(learner, samples, data.target_shape(), data.bytes())?;
         if self.device != Device::flex() {
             // What the model takes is in another memory, whose size is not known here.
             (estimate.weights, estimate.gradients) = (0, 0);
@@ -279,17 +295,37 @@ mod tests {
     }
 
     #[test]
+    fn ctc_takes_memory_for_each_step_and_state() {
+        let changes = [
+            "model.layers=[{ type = 'dense', units = 3 }]",
+            "compile.loss='ctc'",
+            "compile.metrics=[]",
+            "callbacks=[]",
+            "fit.batch_size=4",
+        ];
+        let recipe = Recipe::builtin(&changes.map(str::to_owned)).unwrap();
+        let shape = [50, 2];
+        let trainer = recipe.outline_on(&shape, &Device::flex()).unwrap();
+        let trainer = recipe.trainer_of(trainer).unwrap();
+        let activations = |labels: Option<&[usize]>| {
+            recipe.memory(trainer.learner(), (10, &shape), labels, 0).unwrap().activations
+        };
+        let more = activations(Some(&[20])) - activations(None);
+        assert_eq!(more, 4 * 4 * 50 * 41 * OF_CTC as u64);
+    }
+
+    #[test]
     fn refuses_what_never_fits_and_warns_of_what_may_not() {
         let model = Sequential::input(&[1 << 14]).layer(Dense::new(1 << 14).use_bias(false));
         let model = model.outline().unwrap().summary();
         // Weights of 1 GiB; with gradients and Adam's two 4 GiB, with a checkpoint 7.
-        let estimate = MemoryEstimate::new(&model, 2 << 28, 1 << 14, 1 << 11, 1);
+        let estimate = MemoryEstimate::new(&model, 2 << 28, [1 << 14, 0], 1 << 11, 1);
         let estimate = MemoryEstimate { checkpoint: 3 * GIB, data: GIB / 2, ..estimate };
         assert_eq!((estimate.weights, estimate.optimizer), (GIB, 2 * GIB));
         assert_eq!(estimate.activations, 4 * 2048 * (5 << 14));
         assert_eq!(estimate.least(), 4 * GIB + GIB / 2);
         // Inputs and three outputs of 10,000 samples are more than all that a step on 2,048 keeps.
-        let validated = MemoryEstimate::new(&model, 2 << 28, 1 << 14, 1 << 11, 10_000);
+        let validated = MemoryEstimate::new(&model, 2 << 28, [1 << 14, 0], 1 << 11, 10_000);
         assert_eq!(validated.activations, 4 * 10_000 * (4 << 14));
         assert_eq!(
             (validated.batch_size, validated.batch_option),

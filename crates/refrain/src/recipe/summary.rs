@@ -53,7 +53,7 @@ impl Recipe {
         let trainer = self.trainer_of(self.outline_on(&input_shape, &Device::flex())?)?;
         let learner = trainer.learner();
         let data = self.data.bytes_in_memory(samples, &input_shape);
-        let memory = self.memory(learner, (samples, &input_shape), data)?;
+        let memory = self.memory(learner, (samples, &input_shape), None, data)?;
         let model = learner.model()?.summary();
         Ok(RecipeSummary {
             name: self.name.clone(),
