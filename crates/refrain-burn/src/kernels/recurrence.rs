@@ -212,9 +212,8 @@ fn steps_before(outputs: &[f32], steps: usize, units: usize) -> Vec<f32> {
 
 /// The columns of two matrices with as many rows as one.
 fn side_by_side(left: &[f32], right: &[f32], rows: usize) -> Vec<f32> {
-    let rows_of = |matrix: &'_ [f32]| matrix.len() / rows;
-    let pairs = left.chunks_exact(rows_of(left)).zip(right.chunks_exact(rows_of(right)));
-    pairs.flat_map(|(left, right)| left.iter().chain(right).copied()).collect()
+    let [left, right] = [left, right].map(|matrix| matrix.chunks_exact(matrix.len() / rows));
+    left.zip(right).flat_map(|(left, right)| left.iter().chain(right).copied()).collect()
 }
 
 /// Units, and their gates, of a recurrent kernel `[units, gates × units]`.
