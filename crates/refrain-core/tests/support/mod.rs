@@ -5,14 +5,14 @@
 pub mod left;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use refrain_core::checkpoint::{Checkpoints, Every, JournalText, Record, SaveHandle};
 use refrain_core::console::Console;
 use refrain_core::event::{Event, Hook};
 use refrain_core::files::Files;
-use refrain_core::testing::{Curve, Script, ScriptLearner};
+use refrain_core::testing::{Curve, Script, ScriptLearner, SimulatedDisk};
 use refrain_core::{Callback, Error, Fit, History, Result, Run, StopHandle, Trainer};
 
 use left::{Left, all_that_is_left, differences};
@@ -123,39 +123,34 @@ impl Callback for Counter {
     }
 }
 
-/// Copies the run's folder as it is at this instant: what a killed process leaves.
+/// Keeps the run's folder as it is at this instant: what a killed process leaves. Threads that save
+/// go on meanwhile, so that a copy made file by file would be of no instant at all.
 struct Camera {
     hooks: Vec<Hook>,
-    of: PathBuf,
-    images: PathBuf,
-    taken: Arc<Mutex<Vec<(PathBuf, String)>>>,
+    disk: SimulatedDisk,
+    taken: Arc<Mutex<Vec<(SimulatedDisk, String)>>>,
 }
 
 impl Callback for Camera {
     fn on_event(&mut self, run: &mut Run<'_>, event: &mut Event<'_>) -> Result {
         if self.hooks.contains(&event.hook()) {
-            let mut taken = self.taken.lock().unwrap();
-            let image = self.images.join(taken.len().to_string());
-            copy(&self.of, &image);
             let progress = run.progress;
             let place =
                 format!("{} of epoch {}, step {}", event.hook(), progress.epoch, progress.step);
-            taken.push((image, place));
+            self.taken.lock().unwrap().push((self.disk.after_kill(), place));
         }
         Ok(())
     }
 }
 
-/// A file that is written, renamed or removed meanwhile may be missing.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    let Ok(entries) = std::fs::read_dir(from) else { return };
-    for entry in entries.flatten() {
-        let (path, to) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else if let Ok(bytes) = std::fs::read(&path) {
-            std::fs::write(to, bytes).unwrap();
+/// Writes what `disk` holds below `of` into the folder `to`.
+fn develop(disk: &SimulatedDisk, of: &Path, to: &Path) {
+    // Folders come before what is in them.
+    for (path, content) in disk.contents() {
+        let Ok(inside) = path.strip_prefix(of) else { continue };
+        match content {
+            None => std::fs::create_dir_all(to.join(inside)).unwrap(),
+            Some(bytes) => std::fs::write(to.join(inside), bytes).unwrap(),
         }
     }
 }
@@ -277,18 +272,13 @@ impl<'a> Bench<'a> {
     /// Kills the process whenever one of these hooks is called, and goes on to the end with what it
     /// has left on the disk.
     pub fn check_kills(&self, hooks: &[Hook]) {
-        let (folder, images) = (self::folder(), self::folder());
-        let camera = Camera {
-            hooks: hooks.to_vec(),
-            of: folder.path().to_owned(),
-            images: images.path().to_owned(),
-            taken: Arc::default(),
-        };
-        let taken = self.photograph(folder.path(), camera);
+        let (of, disk) = (folder(), SimulatedDisk::new(4096));
+        let taken = self.photograph(of.path(), hooks, &disk);
         assert!(!taken.is_empty(), "{}: never killed", self.name);
         for (image, place) in taken {
-            self.goes_on(&image, &format!("killed in {place}"));
-            std::fs::remove_dir_all(image).unwrap();
+            let folder = folder();
+            develop(&image, of.path(), folder.path());
+            self.goes_on(folder.path(), &format!("killed in {place}"));
         }
     }
 
@@ -347,13 +337,19 @@ impl<'a> Bench<'a> {
             .save_with(save)
     }
 
-    /// Where the images of a run are, each with the place at which it was taken.
-    fn photograph(&self, folder: &Path, camera: Camera) -> Vec<(PathBuf, String)> {
-        let taken = Arc::new(Mutex::new(Vec::new()));
-        let camera = Camera { taken: Arc::clone(&taken), ..camera };
-        let mut trainer = self.trainer(folder, StopAt::never(), Box::new(camera));
-        self.fit(&mut trainer).unwrap();
-        taken.lock().unwrap().clone()
+    /// What a run in `folder` of `disk` leaves whenever one of these hooks is called, with the place.
+    fn photograph(
+        &self,
+        folder: &Path,
+        hooks: &[Hook],
+        disk: &SimulatedDisk,
+    ) -> Vec<(SimulatedDisk, String)> {
+        let taken = Arc::default();
+        let camera =
+            Camera { hooks: hooks.to_vec(), disk: disk.clone(), taken: Arc::clone(&taken) };
+        let trainer = self.trainer(folder, StopAt::never(), Box::new(camera));
+        self.fit(&mut trainer.files(Files::on(disk.clone()))).unwrap();
+        std::mem::take(&mut taken.lock().unwrap())
     }
 
     fn run(&self, folder: &Path, stop: StopAt, counter: Option<Counter>) -> Left {
