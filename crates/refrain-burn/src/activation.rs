@@ -3,6 +3,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation;
 
+use crate::kernels;
+
 /// What a layer does to each of its outputs.
 ///
 /// # Example
@@ -167,7 +169,7 @@ impl Activation {
             Self::Softplus => activation::softplus(x, 1.0),
             Self::Softsign => activation::softsign(x),
             Self::Exponential => x.exp(),
-            Self::Softmax => activation::softmax(x, D.saturating_sub(1)),
+            Self::Softmax => kernels::softmax(x),
             Self::LogSoftmax => activation::log_softmax(x, D.saturating_sub(1)),
             Self::Glu => activation::glu(x, D.saturating_sub(1)),
             Self::HardShrink => {

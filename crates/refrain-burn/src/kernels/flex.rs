@@ -13,9 +13,14 @@ use super::recurrence::{Outputs, Recurrence};
 
 mod cross_entropy;
 mod dense;
+mod softmax;
 
 pub(super) use cross_entropy::cross_entropy;
 pub(super) use dense::dense;
+pub(super) use softmax::softmax;
+
+/// Fewer elements than this are not worth a second thread.
+const PER_TASK: usize = 1 << 16;
 
 /// Where tensors are, if our kernels work there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ mod sparse_conv2d;
 mod tests;
 mod transpose;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, activation};
 
 use crate::layers::Windows;
 
@@ -38,6 +38,11 @@ pub(crate) fn dense(
 /// `[samples]`.
 pub(crate) fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     flex::cross_entropy(&logits, &labels).unwrap_or_else(|| composed::cross_entropy(logits, labels))
+}
+
+/// The softmax along the last axis.
+pub(crate) fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    flex::softmax(&x).unwrap_or_else(|| activation::softmax(x, D.saturating_sub(1)))
 }
 
 /// The convolution of images and what follows it.

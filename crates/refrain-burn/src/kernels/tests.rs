@@ -1,6 +1,7 @@
 //! Our kernels against Burn's composition: values and gradients, on shapes that divide by nothing.
 
 mod dense;
+mod softmax;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use chacha20::ChaCha8Rng;

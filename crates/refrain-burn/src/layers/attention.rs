@@ -1,7 +1,6 @@
 //! Attention of a sequence to itself.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Tensor};
 use refrain_core::Result;
 
@@ -12,6 +11,7 @@ use super::rules::Rules;
 use super::{MAX_WEIGHTS, Place};
 use crate::forward::Pass;
 use crate::initializer::stream;
+use crate::kernels;
 
 /// Each step looks at all steps, in several heads: `softmax(query × keyᵀ / √key_dim) × value`.
 ///
@@ -230,7 +230,7 @@ impl AttentionLayer {
             let later = later.reshape([1, 1, steps, steps]).expand(scores.dims());
             scores = scores.mask_fill(later, f32::NEG_INFINITY);
         }
-        let attention = softmax(scores, 3).reshape([samples, heads * steps * steps]);
+        let attention = kernels::softmax(scores).reshape([samples, heads * steps * steps]);
         let attention = self.dropout.forward(attention, pass);
         let seen = attention.reshape([samples, heads, steps, steps]).matmul(value);
 

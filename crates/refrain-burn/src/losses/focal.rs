@@ -1,10 +1,11 @@
 //! Cross-entropies in which what is predicted well counts little.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::{sigmoid, softmax};
+use burn::tensor::activation::sigmoid;
 use refrain_core::{Error, Result};
 
 use super::{EPSILON, Loss, check_rows, check_share, smooth};
+use crate::kernels;
 
 /// [`BinaryCrossentropy`](super::BinaryCrossentropy), each output's loss times
 /// `(1 − probability of what is right)^γ`; Keras' `BinaryFocalCrossentropy`.
@@ -164,7 +165,7 @@ impl Loss<Tensor<2>> for CategoricalFocalCrossentropy {
 
     fn forward(&self, outputs: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
         let targets = smooth(targets, self.label_smoothing, outputs.dims()[1]);
-        let p = if self.from_logits { softmax(outputs, 1) } else { outputs };
+        let p = if self.from_logits { kernels::softmax(outputs) } else { outputs };
         let sums = p.clone().sum_dim(1);
         let p = (p / sums).clamp(EPSILON, 1.0 - EPSILON);
         let weights = (p.clone().neg() + 1.0).powf_scalar(self.gamma) * self.alpha;

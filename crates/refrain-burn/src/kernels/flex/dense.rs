@@ -11,11 +11,9 @@ use rayon::prelude::*;
 
 use super::super::product::{Matrix, multiply};
 use super::super::transpose::transposed;
-use super::{Place, Tracked, place, plain, with_node};
+use super::{PER_TASK, Place, Tracked, place, plain, with_node};
 use crate::simd;
 
-/// Fewer elements than this are not worth a second thread.
-const PER_TASK: usize = 1 << 16;
 /// Rows whose gradients of the bias are summed for themselves: the same with any number of threads.
 const ROWS: usize = 64;
 /// Fewer samples, inputs or units than this are not worth a copy the other way round.
