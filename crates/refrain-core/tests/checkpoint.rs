@@ -348,3 +348,83 @@ fn after_the_last_epoch_only_the_end_is_left() {
         "{lines}"
     );
 }
+
+/// How the run in this folder begins anew, where nothing was said about it.
+fn refusal(folder: &Path) -> String {
+    let script = script();
+    let (data, validation) = (script.samples(BATCHES), script.samples(2));
+    let fit = Fit::epochs(EPOCHS).batch_size(1).validation_data(&validation).verbose(0);
+    trainer(folder, Every::Epochs(2)).fit(&data, fit).unwrap_err().to_string()
+}
+
+#[test]
+fn a_run_without_a_checkpoint_or_without_a_journal_is_one() {
+    for left in ["journal.jsonl", "checkpoints"] {
+        let folder = tempfile::tempdir().unwrap();
+        fit(&mut trainer(folder.path(), Every::Epochs(2)));
+        for name in ["journal.jsonl", "checkpoints"].into_iter().filter(|name| *name != left) {
+            let path = folder.path().join(name);
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        let refusal = refusal(folder.path());
+        assert!(refusal.contains("already holds a run"), "{left}: {refusal}");
+    }
+}
+
+#[test]
+fn a_number_in_the_journal_is_not_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let numbers = || -> Vec<u64> {
+        let journal = std::fs::read(folder.path().join("journal.jsonl")).unwrap();
+        let entries = JournalText::parse(&journal).entries;
+        let number = |record| match record {
+            Record::Checkpoint { number, .. } => Some(number),
+            _ => None,
+        };
+        entries.into_iter().filter_map(|entry| number(entry.record)).collect()
+    };
+    fit(&mut trainer(folder.path(), Every::Epochs(2)));
+    let before = numbers();
+    assert!(before.len() > 1, "{before:?}");
+    // As a backup that left out what is large.
+    std::fs::remove_dir_all(folder.path().join("checkpoints")).unwrap();
+    let mut again = trainer(folder.path(), Every::Epochs(2));
+    again.resume().unwrap();
+    fit(&mut again);
+    let after = numbers();
+    assert!(after.len() > before.len());
+    assert!(after.windows(2).all(|two| two[0] < two[1]), "{after:?}");
+}
+
+/// Names in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn where_fewer_are_kept_than_before_the_others_go_without_a_trace() {
+    let place = tempfile::tempdir().unwrap();
+    let options =
+        |keep| Checkpoints::in_dir(place.path()).every(Every::Epochs(1)).keep(keep).wait(true);
+    let trainer = |keep| Trainer::new(script().learner(), 0.1).checkpoints(options(keep));
+    let until = |trainer: &mut Trainer<ScriptLearner>, epochs: usize| {
+        let (data, validation) = (script().samples(BATCHES), script().samples(2));
+        let fit = Fit::epochs(epochs).batch_size(1).validation_data(&validation).verbose(0);
+        trainer.fit(&data, fit).unwrap();
+    };
+    let checkpoints = place.path().join("checkpoints");
+    until(&mut trainer(4), 5);
+    assert_eq!(names(&checkpoints), ["000002", "000003", "000004", "000005"]);
+    let mut fewer = trainer(1);
+    fewer.resume().unwrap();
+    until(&mut fewer, EPOCHS);
+    assert_eq!(names(&checkpoints), ["000006"]);
+}

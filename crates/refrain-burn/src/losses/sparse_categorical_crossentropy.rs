@@ -35,8 +35,9 @@ impl SparseCategoricalCrossentropy {
     }
 
     /// A label that says that nothing is known: such samples have no loss, and a batch's loss is the
-    /// mean over the others, 0 where there are none. It need not be one of the outputs': −1 and 255 are
-    /// common. Default none.
+    /// mean over the others, 0 where there are none. It need not be one of the outputs': 255 is
+    /// common, and −1 where a sample has a row of labels (a data set with one label a sample has none
+    /// below 0). Default none.
     ///
     /// Other labels that are no class of the outputs then make the loss NaN.
     pub fn ignore_class(mut self, class: i64) -> Self {

@@ -774,3 +774,6 @@ fn new_run(folder: &Path) -> String {
     let text = format!("{} {} {}", since.as_nanos(), std::process::id(), folder.display());
     format!("{:0RUN_DIGITS$x}", XxHash3_128::oneshot(text.as_bytes()) as u64)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! A run's folder, checkpoint by checkpoint.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+use crate::checkpoint::snapshot::{Position, RunState};
+use crate::testing::{Call, SimulatedDisk};
+use crate::weights::Weights;
+
+const FOLDER: &str = "/run";
+
+fn snapshot(step: u64, has_optimizer: bool) -> Snapshot {
+    let weights = |name: &str| Weights::from_f32([(name, vec![1], vec![step as f32])]);
+    let position = Position { step, ..Position::default() };
+    Snapshot {
+        state: RunState {
+            position,
+            epoch_logs: None,
+            rate_used: 0.1,
+            initial_rate: Some(0.1),
+            base: 0.1,
+            factors: Vec::new(),
+            rollbacks: 0,
+            stop: None,
+            trial: None,
+            history: Vec::new(),
+            callbacks: Vec::new(),
+        },
+        weights: weights("weight"),
+        optimizer: if has_optimizer { weights("velocity") } else { Weights::default() },
+        step_state: Weights::default(),
+        callback_weights: Vec::new(),
+        config: BTreeMap::new(),
+        loss: None,
+        is_due: true,
+    }
+}
+
+fn begin(disk: &SimulatedDisk, keep: usize) -> Store {
+    let files = Files::on(disk.clone());
+    Store::begin(&files, Path::new(FOLDER), keep, false, || Ok(())).unwrap()
+}
+
+/// Paths of files below the folder of checkpoints.
+fn files_of_checkpoints(disk: &SimulatedDisk) -> Vec<String> {
+    let folder = Path::new(FOLDER).join(CHECKPOINTS);
+    let files = disk.contents().into_iter().filter(|(_, content)| content.is_some());
+    let below =
+        files.filter_map(|(path, _)| path.strip_prefix(&folder).ok()?.to_str().map(str::to_owned));
+    below.collect()
+}
+
+/// The next one is written into what is left of a dropped one.
+#[test]
+fn a_checkpoint_has_its_own_files_whatever_was_dropped_had() {
+    let disk = SimulatedDisk::new(4096);
+    let mut store = begin(&disk, 1);
+    for (step, has_optimizer) in
+        [false, true, false, false, true, true, false].into_iter().enumerate()
+    {
+        let number = store.commit(&snapshot(step as u64, has_optimizer)).unwrap().number;
+        store.drop_oldest().unwrap();
+        let mut expected = vec![MANIFEST, STATE, WEIGHTS];
+        expected.extend(has_optimizer.then_some(OPTIMIZER));
+        expected.sort_unstable();
+        let there: Vec<String> = files_of_checkpoints(&disk)
+            .into_iter()
+            .filter_map(|path| path.strip_prefix(&format!("{}/", name(number))).map(str::to_owned))
+            .collect();
+        assert_eq!(there, expected, "step {step}");
+    }
+    let before = files_of_checkpoints(&disk).len();
+    store.remove_spare().unwrap();
+    // Of the last one, which has no optimizer, and of none beside it.
+    assert!(before > 3, "none was dropped");
+    assert_eq!(files_of_checkpoints(&disk).len(), 3);
+}
+
+#[test]
+fn one_is_written_into_a_dropped_one_and_others_leave_no_trace() {
+    let disk = SimulatedDisk::new(4096);
+    let mut store = begin(&disk, 4);
+    for step in 0..4 {
+        store.commit(&snapshot(step, true)).unwrap();
+    }
+    store.keep = 1;
+    store.drop_oldest().unwrap();
+    // The last one, and one of the three that were dropped.
+    assert_eq!(files_of_checkpoints(&disk).len(), 8);
+    let made = |disk: &SimulatedDisk| {
+        let calls = disk.operations();
+        calls.iter().filter(|operation| operation.call == Call::CreateNew).count()
+    };
+    let before = made(&disk);
+    store.commit(&snapshot(4, true)).unwrap();
+    assert_eq!(made(&disk), before, "files were made where there are some to write over");
+}
+
+#[test]
+fn the_newest_that_was_due_outlives_those_that_somebody_asked_for() {
+    let disk = SimulatedDisk::new(4096);
+    let mut store = begin(&disk, 1);
+    let asked = |step| Snapshot { is_due: false, ..snapshot(step, true) };
+    let kept = |store: &mut Store, snapshot: &Snapshot| {
+        store.commit(snapshot).unwrap();
+        store.drop_oldest().unwrap();
+        store.kept.clone()
+    };
+    assert_eq!(kept(&mut store, &snapshot(0, true)), [1]);
+    assert_eq!(kept(&mut store, &asked(1)), [2]);
+    // Nobody goes back to one so far.
+    assert_eq!(kept(&mut store, &snapshot(2, true)), [3]);
+    store.guard_due();
+    assert_eq!(kept(&mut store, &asked(3)), [3, 4]);
+    assert_eq!(kept(&mut store, &asked(4)), [3, 5]);
+    assert_eq!(kept(&mut store, &snapshot(5, true)), [6]);
+    assert_eq!(kept(&mut store, &asked(6)), [6, 7]);
+}
+
+#[test]
+fn a_run_that_is_removed_leaves_nothing_but_what_others_made() {
+    let disk = SimulatedDisk::new(4096);
+    let mut store = begin(&disk, 2);
+    for step in 0..4 {
+        store.commit(&snapshot(step, true)).unwrap();
+        store.drop_oldest().unwrap();
+    }
+    let notes = Path::new(FOLDER).join("notes.txt");
+    Files::on(disk.clone()).write_atomically(&notes, b"mine").unwrap();
+    store.remove_all().unwrap();
+    let left: Vec<_> = disk.contents().into_keys().collect();
+    assert_eq!(left, [Path::new(FOLDER), &notes]);
+}
