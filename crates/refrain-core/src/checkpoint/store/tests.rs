@@ -95,6 +95,11 @@ fn one_is_written_into_a_dropped_one_and_others_leave_no_trace() {
     let before = made(&disk);
     store.commit(&snapshot(4, true)).unwrap();
     assert_eq!(made(&disk), before, "files were made where there are some to write over");
+    store.drop_oldest().unwrap();
+    assert_eq!(files_of_checkpoints(&disk).len(), 8);
+    // As after a panic.
+    drop(store);
+    assert_eq!(files_of_checkpoints(&disk).len(), 4);
 }
 
 #[test]
