@@ -137,3 +137,29 @@ fn a_run_that_is_removed_leaves_nothing_but_what_others_made() {
     let left: Vec<_> = disk.contents().into_keys().collect();
     assert_eq!(left, [Path::new(FOLDER), &notes]);
 }
+
+#[test]
+fn folders_of_nearly_the_name_of_one_that_is_being_written_are_somebody_elses() {
+    let disk = SimulatedDisk::new(4096);
+    let store = begin(&disk, 1);
+    let run = store.run();
+    let own = tmp(&store.files, &store.checkpoints(), run, 17).unwrap();
+    assert!(is_tmp(own.file_name().unwrap().to_str().unwrap()));
+    assert!(is_tmp(&format!("{TMP}{run}-000017-1")));
+    for other in [
+        String::new(),
+        TMP.to_owned(),
+        run.to_owned(),
+        format!("{run}-000017-1"),
+        format!("{TMP}{run}"),
+        format!("{TMP}{run}-000017"),
+        format!("{TMP}{run}-000017-"),
+        format!("{TMP}{run}-000017-one"),
+        format!("{TMP}{run}-best-1"),
+        format!("{TMP}{run}-000017-1-1"),
+        format!("{TMP}no tes-000017-1"),
+        format!("{TMP}-000017-1"),
+    ] {
+        assert!(!is_tmp(&other), "{other:?}");
+    }
+}
