@@ -116,6 +116,49 @@ fn findings_have_code_place_and_fix_and_training_takes_the_same() {
     }
 }
 
+/// The findings of the built-in recipe with these changes of its text.
+fn findings(changes: &[(&str, &str)]) -> Vec<Value> {
+    let place = Place::new();
+    let mut recipe = place.run(&["recipe"]).ok().stdout;
+    for (good, bad) in changes {
+        assert!(recipe.contains(good), "{good}");
+        recipe = recipe.replacen(good, bad, 1);
+    }
+    place.write("x.toml", recipe);
+    let json = place.run(&["check", "x.toml", "--json"]).stdout;
+    serde_json::from_str::<Value>(&json).unwrap()["findings"].as_array().unwrap().clone()
+}
+
+#[test]
+fn averages_of_the_optimizer_and_of_a_callback_are_two() {
+    let use_ema = ("type = \"sgd\"", "type = \"sgd\", use_ema = true");
+    let early_stopping = "type = \"early_stopping\"\nmonitor = \"val_loss\"\npatience = 5\n\
+                          restore_best_weights = true";
+    let swap = (early_stopping, "type = \"swap_ema_weights\"");
+    let both = findings(&[use_ema, swap]);
+    assert_eq!(both.len(), 1, "{both:?}");
+    assert_eq!(both[0]["code"], "two-averages");
+    assert_eq!(both[0]["severity"], "warning");
+    assert_eq!(both[0]["line"], 38);
+    for one in [use_ema, swap] {
+        assert!(findings(&[one]).is_empty(), "{one:?}");
+    }
+}
+
+#[test]
+fn the_activation_that_a_loss_wants_is_the_one_that_is_advised() {
+    let without = (", activation = \"softmax\"", "");
+    let loss = "\"sparse_categorical_crossentropy\"";
+    for (other, activation) in
+        [("\"categorical_crossentropy\"", "softmax"), ("\"binary_crossentropy\"", "sigmoid")]
+    {
+        let found = findings(&[without, (loss, other)]);
+        let advice = found.iter().find(|finding| finding["code"] == "logits-as-probabilities");
+        let advice = advice.unwrap_or_else(|| panic!("{other}: {found:?}"))["fix"].to_string();
+        assert!(advice.contains(activation), "{other}: {advice}");
+    }
+}
+
 #[test]
 fn what_is_about_validation_alone_needs_one() {
     let place = Place::new();

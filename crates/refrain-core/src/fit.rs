@@ -181,6 +181,9 @@ impl<'a, B> Fit<'a, B> {
     }
 
     /// The epoch to begin with, counted from 0. Default 0.
+    ///
+    /// The epochs before count as trained: schedules, and with `steps_per_epoch` the data, go on behind
+    /// them. In Keras they do in a model that was trained so far, and begin anew in a new one.
     pub fn initial_epoch(mut self, epoch: usize) -> Self {
         self.initial_epoch = epoch;
         self
@@ -249,7 +252,8 @@ impl<'a, B> Plan<'a, B> {
         }
         if !fit.class_weight.is_empty() && data.class(0).is_none() {
             return Err(Error::config(
-                "class_weight needs data with classes; this data has none, use sample_weight",
+                "class_weight needs data with classes, and this data has none; leave it out (from Rust, \
+                 sample_weight weighs each sample)",
             ));
         }
         let split_at = match fit.validation {

@@ -4,9 +4,12 @@ use burn::tensor::Tensor;
 use refrain_core::Result;
 
 use super::Place;
+use super::conv2d::by_channel;
 use crate::activation::Activation as Function;
 
-/// An [activation](crate::Activation) between layers.
+/// An [activation](crate::Activation) between layers. One that looks at a whole axis, such as a softmax,
+/// takes the channels of an image `[channels, height, width]`, as a convolution's own does and as Keras
+/// does where channels come last; the last axis of anything else.
 #[derive(Clone, Debug)]
 pub struct Activation {
     pub(super) name: Option<String>,
@@ -27,14 +30,17 @@ impl Activation {
 
     pub(super) fn output_shape(&self, place: &Place<'_>) -> Result<Vec<usize>> {
         let mut shape = place.input_shape.to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = self.activation.output_length(*last).ok_or_else(|| {
-                place.error(format!(
-                    "glu halves the last axis, and that of its input of shape {:?} is odd",
-                    place.input_shape
-                ))
-            })?;
-        }
+        let (axis, name) = match shape.as_mut_slice() {
+            [channels, _, _] => (channels, "channels of an image"),
+            [.., last] => (last, "last axis"),
+            [] => return Ok(shape),
+        };
+        *axis = self.activation.output_length(*axis).ok_or_else(|| {
+            place.error(format!(
+                "glu halves the {name}, and its input of shape {:?} has {axis}, which is odd",
+                place.input_shape
+            ))
+        })?;
         Ok(shape)
     }
 }
@@ -43,6 +49,7 @@ impl Activation {
 pub(super) fn forward(activation: Function, x: Tensor<2>, output_shape: &[usize]) -> Tensor<2> {
     let [samples, elements] = x.dims();
     match output_shape {
+        [_, height, width] => by_channel(activation, x, [*height, *width]),
         // Along the last axis of a sample, which is not the row.
         [others @ .., _] if activation.is_along_axis() && !others.is_empty() => {
             let lines = samples * others.iter().product::<usize>();

@@ -252,6 +252,8 @@ pub(super) fn by_channel(activation: Activation, x: Tensor<2>, size: [usize; 2])
     }
     let [samples, elements] = x.dims();
     let positions = size[0] * size[1];
-    let x = x.reshape([samples, elements / positions, positions]).swap_dims(1, 2);
-    activation.forward(x).swap_dims(1, 2).reshape([samples, elements])
+    let x = x.reshape([samples, elements / positions.max(1), positions]).swap_dims(1, 2);
+    let x = activation.forward(x);
+    let [_, _, channels] = x.dims();
+    x.swap_dims(1, 2).reshape([samples, channels * positions])
 }

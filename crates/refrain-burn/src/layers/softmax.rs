@@ -1,7 +1,7 @@
 //! The softmax as a layer of its own.
 
-/// A [softmax](crate::Activation::Softmax) along the last axis; Keras' `Softmax`. As
-/// [`Activation`](super::Activation) with that function.
+/// A [softmax](crate::Activation::Softmax) over the channels of an image, or along the last axis of
+/// anything else; Keras' `Softmax`. As [`Activation`](super::Activation) with that function.
 #[derive(Clone, Debug, Default)]
 pub struct Softmax {
     pub(super) name: Option<String>,

@@ -20,7 +20,8 @@ const SQUARE: &str = "v";
 /// Adam's denominator of a matrix from the means over its rows and columns, so that next to nothing
 /// is remembered; Keras' `Adafactor`.
 ///
-/// Of a parameter of two or more axes the last two are the matrix. `β₂ = 1 − stepᵈᵉᶜᵃʸ`;
+/// Of a parameter of two or more axes the last two are the matrix; of a kernel as Burn's convolutions
+/// have it, `weight`, `[outputs, inputs, height, width]`, the first two, as in Keras. `β₂ = 1 − stepᵈᵉᶜᵃʸ`;
 /// `update = gradient / √v`, divided by `max(1, rms(update) / clip_threshold)`;
 /// `weights −= max(ε₂, rms(weights)) × min(rate, 1 / √step) × update`.
 ///
@@ -75,23 +76,35 @@ optimizer!(Adafactor {
     clip_threshold: f64,
 });
 
-/// A parameter as matrices of its last two axes.
+/// A parameter as matrices.
 #[derive(Clone, Copy, Debug)]
 struct Matrices {
     count: usize,
     rows: usize,
     columns: usize,
+    /// Whether rows and columns are the first two axes, and not the last two.
+    is_first: bool,
 }
 
 impl Matrices {
     /// `None` for a parameter of fewer axes.
     fn of(parameter: Option<&ParameterInfo>) -> Option<Self> {
-        match parameter?.shape.as_slice() {
-            [leading @ .., rows, columns] => {
-                Some(Self { count: leading.iter().product(), rows: *rows, columns: *columns })
+        let parameter = parameter?;
+        let (others, [rows, columns], is_first) = match parameter.shape.as_slice() {
+            // Keras has a convolution's inputs and outputs behind its height and width.
+            [rows, columns, others @ ..] if !others.is_empty() && parameter.is_burns_kernel() => {
+                (others, [*rows, *columns], true)
             }
-            _ => None,
-        }
+            [others @ .., rows, columns] => (others, [*rows, *columns], false),
+            _ => return None,
+        };
+        Some(Self { count: others.iter().product(), rows, columns, is_first })
+    }
+
+    /// The parameter's shape, and which of its axes are those of the rows and the columns.
+    fn shape(self) -> ([usize; 3], usize, usize) {
+        let Self { count, rows, columns, is_first } = self;
+        if is_first { ([rows, columns, count], 0, 1) } else { ([count, rows, columns], 1, 2) }
     }
 }
 
@@ -166,15 +179,21 @@ impl Formula for Factored {
         let Self { keep, epsilon_1, .. } = self;
         let squared = gradient.clone().square() + epsilon_1;
         let square = match (self.matrices, slots.as_mut_slice()) {
-            (Some(Matrices { count, rows, columns }), [r, c]) => {
-                let squared = squared.reshape([count, rows, columns]);
-                let of_rows = squared.clone().mean_dim(2).reshape([count * rows]);
-                let of_columns = squared.mean_dim(1).reshape([count * columns]);
+            (Some(matrices), [r, c]) => {
+                let (shape, rows, columns) = matrices.shape();
+                let squared = squared.reshape(shape);
+                let of_rows = squared.clone().mean_dim(columns).reshape(r.dims());
+                let of_columns = squared.mean_dim(rows).reshape(c.dims());
                 *r = r.clone() * keep + of_rows * (1.0 - keep);
                 *c = c.clone() * keep + of_columns * (1.0 - keep);
-                let r = r.clone().reshape([count, rows, 1]);
-                let share = r.clone() / r.mean_dim(1);
-                (share * c.clone().reshape([count, 1, columns])).reshape(elements)
+                let without = |axis: usize| {
+                    let mut shape = shape;
+                    shape[axis] = 1;
+                    shape
+                };
+                let r = r.clone().reshape(without(columns));
+                let share = r.clone() / r.mean_dim(rows);
+                (share * c.clone().reshape(without(rows))).reshape(elements)
             }
             (_, [v]) => {
                 *v = v.clone() * keep + squared * (1.0 - keep);

@@ -20,6 +20,12 @@ impl ParameterInfo {
         self.shape.iter().fold(1, |n, &axis| n.saturating_mul(axis))
     }
 
+    /// Whether it is a convolution's kernel as Burn has it, outputs and inputs first. Others are called
+    /// `kernel`, and are as in Keras.
+    pub(super) fn is_burns_kernel(&self) -> bool {
+        self.shape.len() > 2 && self.name.rsplit('.').next() == Some("weight")
+    }
+
     fn layer(&self) -> &str {
         layer_of(&self.name)
     }

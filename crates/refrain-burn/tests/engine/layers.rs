@@ -429,7 +429,7 @@ fn what_cannot_work_is_refused_with_place_and_way_out() {
         (
             &[3],
             ActivationLayer::new(Activation::Glu).into(),
-            "glu halves the last axis, and that of its input of shape [3] is odd",
+            "glu halves the last axis, and its input of shape [3] has 3, which is odd",
         ),
         (
             &[3],

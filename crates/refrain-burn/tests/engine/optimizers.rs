@@ -239,3 +239,33 @@ fn refuses_options_out_of_range() {
         assert_eq!(error.to_string(), expected);
     }
 }
+
+/// A kernel of Burn's, outputs and inputs first, is updated as the same one in Keras' order.
+#[test]
+fn adafactor_factors_a_kernel_by_inputs_and_outputs() {
+    const SHAPE: [usize; 4] = [3, 4, 2, 5];
+    let device = Device::flex();
+    let values = |seed: usize| -> Vec<f32> {
+        (0..120).map(|i| ((i * 31 + seed * 17) % 23) as f32 / 7.0 - 1.5).collect()
+    };
+    let tensor = |seed| Tensor::<1>::from_data(values(seed).as_slice(), &device);
+    // [outputs, inputs, height, width] and [height, width, inputs, outputs].
+    let turned = |x: Tensor<1>| x.reshape(SHAPE).permute([2, 3, 1, 0]).reshape([120]);
+    let run = |name: &str, shape: Vec<usize>, turn: &dyn Fn(Tensor<1>) -> Tensor<1>| {
+        let mut optimizer = Adafactor::new(0.1);
+        let id = ParamId::new();
+        optimizer.meet(&[ParameterInfo { id, name: name.into(), shape }]);
+        let mut weights: Values = turn(tensor(0)).into();
+        for step in 1..=3 {
+            optimizer.begin_step(0.1);
+            weights = optimizer.update(id, weights, turn(tensor(step)).into());
+        }
+        let remembered = optimizer.state().slots.iter().map(|slot| slot.values.elements()).sum();
+        (weights.into_tensor(), remembered)
+    };
+    let (burns, remembered) = run("conv2d.weight", SHAPE.to_vec(), &|x| x);
+    let kernel = vec![2, 5, 4, 3];
+    let (keras, in_keras): (_, usize) = run("conv2d_transpose.kernel", kernel, &turned);
+    assert_eq!((remembered, in_keras), ((3 + 4) * 10, (3 + 4) * 10));
+    assert_close(&crate::floats(turned(burns)), &crate::floats(keras), 1e-6, "the same kernel");
+}

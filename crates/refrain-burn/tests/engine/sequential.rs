@@ -1,6 +1,6 @@
 //! Building a stack of layers, its names and shapes, and what it refuses.
 
-use refrain_burn::burn::tensor::{Device, Tensor};
+use refrain_burn::burn::tensor::{Device, Tensor, TensorData};
 use refrain_burn::layers::{
     self, AveragePooling2d, BatchNormalization, Conv2d, Dense, DepthwiseConv2d, Dropout, Embedding,
     Flatten, GaussianNoise, GlobalAveragePooling2d, GroupNormalization, LayerConfig,
@@ -119,6 +119,43 @@ fn activations_are_along_the_last_axis_of_a_sample() {
         || AnyTensor::from(Tensor::<3>::from_data([[[0.0, 0.0], [1.0, 3.0]]], &Device::default()));
     let logits = model.pass(x(), Pass::inference().logits(true));
     assert_eq!(floats(model.close(logits)), floats(model.forward(x())));
+}
+
+/// As Keras' last axis, where channels come last.
+#[test]
+fn activations_of_an_image_are_along_its_channels() {
+    let image = |channels: usize| {
+        let values = (0..2 * channels * 6).map(|i| (i * 7 % 11) as f32 / 3.0).collect();
+        let data = TensorData::new::<f32, _>(values, [2, channels, 2, 3]);
+        AnyTensor::from(Tensor::<4>::from_data(data, &Device::default()))
+    };
+    let conv = || layers::Conv2d::new(3, 1);
+    for activation in [Activation::Softmax, Activation::LogSoftmax, Activation::Sparsemax] {
+        let of_conv = Sequential::input(&[2, 2, 3]).layer(conv().activation(activation));
+        let of_its_own =
+            Sequential::input(&[2, 2, 3]).layer(conv()).layer(layers::Activation::new(activation));
+        let [of_conv, of_its_own] =
+            [of_conv, of_its_own].map(|model| floats(model.build(3).unwrap().forward(image(2))));
+        assert_eq!(of_conv, of_its_own, "{activation:?}");
+    }
+    let model = Sequential::input(&[3, 2, 3]).layer(layers::Softmax::new()).build(0).unwrap();
+    let output = floats(model.forward(image(3)));
+    for sample in output.chunks(18) {
+        for at in 0..6 {
+            let sum = sample[at] + sample[at + 6] + sample[at + 12];
+            assert_close(&[sum], &[1.0], 1e-6, "sum over the channels");
+        }
+    }
+    let glu = || layers::Activation::new(Activation::Glu);
+    let model = Sequential::input(&[4, 2, 3]).layer(glu()).build(0).unwrap();
+    assert_eq!(model.output_shape(), [2, 2, 3]);
+    let (input, output) = (floats(image(4).into_rows()), floats(model.forward(image(4))));
+    for (x, y) in input.chunks(24).zip(output.chunks(12)) {
+        let expected: Vec<f32> = (0..12).map(|i| x[i] / (1.0 + (-x[i + 12]).exp())).collect();
+        assert_close(y, &expected, 1e-6, "the first half of the channels by the second");
+    }
+    let error = Sequential::input(&[3, 2, 2]).layer(glu()).build(0).unwrap_err().to_string();
+    assert!(error.contains("halves the channels of an image"), "{error}");
 }
 
 #[test]

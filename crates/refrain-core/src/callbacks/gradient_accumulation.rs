@@ -61,6 +61,8 @@ use crate::run::Run;
 /// - There it is an option of the optimizer, `gradient_accumulation_steps`.
 /// - The last batch of an epoch updates; Keras counts on across epochs, and what is left at the
 ///   end of training is lost.
+/// - Constraints on weights hold after an update; Keras applies them after each batch, which shows
+///   where the weights that a run begins with break one.
 /// - Schedules count updates; Keras' schedules count batches while its Adam counts updates.
 ///
 /// # Source

@@ -69,7 +69,7 @@ use crate::weights::Weights;
 ///
 /// # Differs from Keras
 /// - There the average is the optimizer's (`use_ema`, `ema_momentum`, `ema_overwrite_frequency`),
-///   and the callback swaps alone.
+///   and the callback swaps alone. Here the two know nothing of each other: leave `use_ema` out.
 /// - After `predict` the model has its trained weights back; in Keras the average stays in it.
 /// - A run that is stopped early ends with the average, with `swap_on_epoch` too; in Keras it is
 ///   lost there.

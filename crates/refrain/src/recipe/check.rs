@@ -230,10 +230,10 @@ impl Recipe {
                 "logits-as-probabilities",
                 format!("{name} takes probabilities, and the last layer makes none"),
             )
-            .fix(
-                "end with activation = \"softmax\" (one output: \"sigmoid\"), or say \
-                  from_logits = true",
-            ),
+            .fix(format!(
+                "end with activation = \"{}\", or say from_logits = true",
+                if name.starts_with("binary_") || outputs == 1 { "sigmoid" } else { "softmax" }
+            )),
             _ => return found,
         };
         found.push(finding.option("loss"));

@@ -1,4 +1,4 @@
-//! Options that have no effect, and data that is not used.
+//! Options that have no effect, or another one than it seems, and data that is not used.
 
 use std::collections::BTreeSet;
 
@@ -44,6 +44,7 @@ impl Recipe {
                 }
             }
         }
+        found.extend(two_averages(root));
         // A row may be the classes of steps, and is one-hot where outputs are vectors.
         let is_of_steps = |shape| compile::steps(shape).is_some();
         if data.target_shape().is_none() || output_shape.is_some_and(|shape| !is_of_steps(shape)) {
@@ -119,6 +120,31 @@ fn of_optimizer(node: &Node, path: &str, found: &mut Vec<Found>) {
         let message = format!("`{KEY}` is given, and {kind} decays no weights");
         found.push(ignored(format!("{path}.{KEY}"), message, "give weight_decay, or leave it out"));
     }
+}
+
+/// Averages of the optimizer and of callbacks that swap in their own, which are one in Keras.
+fn two_averages(root: &Node) -> Vec<Found> {
+    let uses_ema = reader::find(root, "compile.optimizer.use_ema");
+    let Some(Data::Array(callbacks)) = reader::find(root, "callbacks").map(|node| &node.data)
+    else {
+        return Vec::new();
+    };
+    if !uses_ema.is_some_and(|value| matches!(value.data, Data::Bool(true))) {
+        return Vec::new();
+    }
+    let swaps = |callback: &Node| {
+        let kind = reader::find(callback, "type").map(|kind| &kind.data);
+        matches!(kind, Some(Data::String(kind)) if kind == "swap_ema_weights")
+    };
+    let swapping = callbacks.iter().enumerate().filter(|(_, callback)| swaps(callback));
+    let found = swapping.map(|(i, _)| {
+        let message = "`swap_ema_weights` swaps in an average of its own, and the optimizer keeps \
+                       another one (use_ema), with which the model ends"
+            .to_owned();
+        let fix = "leave use_ema out, and give the callback the ema_momentum";
+        Found::at(format!("callbacks.{i}"), Finding::warning("two-averages", message).fix(fix))
+    });
+    found.collect()
 }
 
 /// Weights of classes that no sample has.
