@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::checkpoint::snapshot::{Position, RunState};
-use crate::testing::{Call, SimulatedDisk};
+use crate::testing::{Call, Failure, SimulatedDisk};
 use crate::weights::Weights;
 
 const FOLDER: &str = "/run";
@@ -162,4 +162,28 @@ fn folders_of_nearly_the_name_of_one_that_is_being_written_are_somebody_elses() 
     ] {
         assert!(!is_tmp(&other), "{other:?}");
     }
+}
+
+#[test]
+fn a_run_is_locked_as_long_as_its_store_lives() {
+    let disk = SimulatedDisk::new(4096);
+    let files = Files::on(disk.clone());
+    let is_locked = || is_locked(&files, Path::new(FOLDER)).unwrap();
+    assert!(!is_locked());
+    let store = begin(&disk, 1);
+    assert!(is_locked());
+    drop(store);
+    assert!(!is_locked());
+}
+
+#[test]
+fn a_file_that_cannot_be_looked_at_is_not_taken_for_one_that_is_missing() {
+    let disk = SimulatedDisk::new(4096);
+    let files = Files::on(disk.clone());
+    let path = Path::new("/journal.jsonl");
+    assert!(!is_regular_file(&files, path).unwrap());
+    let next = disk.operations().len();
+    disk.fail_at(next, Failure { errno: 13, lasts: false, part: 0 });
+    let error = is_regular_file(&files, path).unwrap_err().to_string();
+    assert!(error.contains("/journal.jsonl"), "{error}");
 }
