@@ -187,3 +187,18 @@ fn a_file_that_cannot_be_looked_at_is_not_taken_for_one_that_is_missing() {
     let error = is_regular_file(&files, path).unwrap_err().to_string();
     assert!(error.contains("/journal.jsonl"), "{error}");
 }
+
+#[test]
+fn the_number_of_one_in_quarantine_is_not_used_again() {
+    let disk = SimulatedDisk::new(4096);
+    let files = Files::on(disk.clone());
+    let store = begin(&disk, 1);
+    drop(store);
+    let quarantine = Path::new(FOLDER).join(QUARANTINE);
+    // Of a journal that was cut off, and with a second of the same number beside it.
+    for damaged in ["000009", "000011-2", "notes"] {
+        files.create_folders(&quarantine.join(damaged)).unwrap();
+    }
+    let recovered = Store::recover(&files, Path::new(FOLDER), 1).unwrap();
+    assert_eq!(recovered.store.next, 12);
+}
