@@ -121,6 +121,8 @@ fn the_newest_that_was_due_outlives_those_that_somebody_asked_for() {
     assert_eq!(kept(&mut store, &asked(4)), [3, 5]);
     assert_eq!(kept(&mut store, &snapshot(5, true)), [6]);
     assert_eq!(kept(&mut store, &asked(6)), [6, 7]);
+    let found = store.newest_due(&mut Vec::new()).unwrap().unwrap();
+    assert_eq!((found.manifest.number, &store.kept), (6, &vec![6, 7]));
 }
 
 #[test]
@@ -201,4 +203,34 @@ fn the_number_of_one_in_quarantine_is_not_used_again() {
     }
     let recovered = Store::recover(&files, Path::new(FOLDER), 1).unwrap();
     assert_eq!(recovered.store.next, 12);
+}
+
+#[test]
+fn the_checkpoint_of_another_run_is_not_counted_and_not_dropped() {
+    let disk = SimulatedDisk::new(4096);
+    let files = Files::on(disk.clone());
+    let commit = |store: &mut Store, steps| {
+        for step in 0..steps {
+            store.commit(&snapshot(step, true)).unwrap();
+        }
+    };
+    let mut store = begin(&disk, 9);
+    commit(&mut store, 3);
+    let mut other = Store::begin(&files, Path::new("/other"), 9, false, || Ok(())).unwrap();
+    commit(&mut other, 1);
+    let (of_run, of_other) =
+        (store.checkpoints().join("000001"), other.checkpoints().join("000001"));
+    drop((store, other));
+    files.disk().rename(&of_run, Path::new("/elsewhere")).unwrap();
+    files.disk().rename(&of_other, &of_run).unwrap();
+
+    let mut store = Store::recover(&files, Path::new(FOLDER), 1).unwrap().store;
+    assert_eq!(store.kept, [2, 3]);
+    commit(&mut store, 1);
+    store.drop_oldest().unwrap();
+    drop(store);
+    let left: Vec<String> = files_of_checkpoints(&disk);
+    let folders: Vec<&str> =
+        left.iter().filter_map(|path| path.strip_suffix("/manifest.json")).collect();
+    assert_eq!(folders, ["000001", "000004"]);
 }
