@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::checkpoint::snapshot::{Position, RunState};
+use crate::files::Disk as _;
 use crate::testing::{Call, Failure, SimulatedDisk};
 use crate::weights::Weights;
 
@@ -233,4 +234,16 @@ fn the_checkpoint_of_another_run_is_not_counted_and_not_dropped() {
     let folders: Vec<&str> =
         left.iter().filter_map(|path| path.strip_suffix("/manifest.json")).collect();
     assert_eq!(folders, ["000001", "000004"]);
+}
+
+#[test]
+fn one_that_somebody_has_removed_counts_as_dropped() {
+    let disk = SimulatedDisk::new(4096);
+    let mut store = begin(&disk, 1);
+    store.commit(&snapshot(0, true)).unwrap();
+    let first = store.checkpoints().join("000001");
+    disk.rename(&first, Path::new("/elsewhere")).unwrap();
+    store.commit(&snapshot(1, true)).unwrap();
+    store.drop_oldest().unwrap();
+    assert_eq!(store.kept, [2]);
 }
