@@ -247,3 +247,20 @@ fn one_that_somebody_has_removed_counts_as_dropped() {
     store.drop_oldest().unwrap();
     assert_eq!(store.kept, [2]);
 }
+
+#[test]
+fn one_whose_name_cannot_be_taken_is_told_and_tried_again() {
+    let disk = SimulatedDisk::new(4096);
+    let mut store = begin(&disk, 1);
+    for step in 0..2 {
+        store.commit(&snapshot(step, true)).unwrap();
+    }
+    // Behind the search for a free name.
+    let rename = disk.operations().len() + 1;
+    disk.fail_at(rename, Failure { errno: 5, lasts: false, part: 0 });
+    assert!(store.drop_oldest().is_err());
+    assert_eq!(disk.operations()[rename].call, Call::Rename);
+    assert_eq!(store.kept, [1, 2]);
+    store.drop_oldest().unwrap();
+    assert_eq!(store.kept, [2]);
+}
