@@ -70,9 +70,9 @@ impl Place<'_> {
     pub(crate) fn check_elementwise(&self, activation: Activation) -> Result {
         if activation == Activation::Glu {
             return Err(self.error(format!(
-                "its activation is glu, which halves the last axis; allowed: in dense layers, and as \
-                 {{ type = \"activation\", activation = \"glu\" }} where the last axis of the input of \
-                 shape {:?} is to be halved",
+                "its activation is glu, which halves the features; allowed: in dense layers, and as \
+                 {{ type = \"activation\", activation = \"glu\" }} where those of the input of shape \
+                 {:?} are to be halved: the channels of an image, else the last axis",
                 self.input_shape
             )));
         }

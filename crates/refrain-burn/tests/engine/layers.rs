@@ -424,7 +424,7 @@ fn what_cannot_work_is_refused_with_place_and_way_out() {
         (
             &[1, 3, 3],
             Conv2d::new(2, 1).activation(Activation::Glu).into(),
-            "its activation is glu, which halves the last axis; allowed: in dense layers",
+            "its activation is glu, which halves the features; allowed: in dense layers",
         ),
         (
             &[3],
